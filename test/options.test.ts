@@ -248,6 +248,7 @@ const wrong: [string, string][] = [
     "--drain-delay 5 --grace-period 5",
     "--drain-delay: 5 is not shorter than the --grace-period of 5: workers would be killed before they are asked",
   ],
+  ["--grace-period 0", '--grace-period: "0" is not a number of seconds above 0, such as 2 or 0.5'],
   [
     "--upgrade-timeout 999999999",
     '--upgrade-timeout: "999999999" is not a number of seconds above 0, such as 2 or 0.5',

@@ -55,8 +55,9 @@ class Reader {
     this.#refuseTagsAndAliases(document);
     const { contents } = document;
     if (contents === null || (this.#yaml.isScalar(contents) && contents.value === null)) return [];
-    if (!this.#yaml.isMap(contents))
+    if (!this.#yaml.isMap(contents)) {
       return this.#fail(start(contents), "the file must be a mapping of option names to values");
+    }
     return (contents as YAMLMap<Node, Node | null>).items.flatMap((pair) => this.#readPair(pair));
   }
 
@@ -64,8 +65,9 @@ class Reader {
     const option = this.#findOption(key);
     if (value === null) return this.#fail(start(key), `${option.long} has no value`);
     if (this.#yaml.isSeq(value)) return this.#readList(option, value);
-    if (!this.#yaml.isScalar(value))
+    if (!this.#yaml.isScalar(value)) {
       return this.#fail(start(value), `${option.long}: ${expected(option)}, not a mapping`);
+    }
     return this.#readScalar(option, value);
   }
 
@@ -143,6 +145,8 @@ function expected(option: Option): string {
 /** The library's messages are for programmers in two places. */
 function sentence(code: string, message: string): string {
   if (code === "DUPLICATE_KEY") return "this key is here for the second time";
+  if (code === "MULTIPLE_DOCS") return "there is more than one document in this file";
+  if (code === "UNEXPECTED_TOKEN") return `${message}; a value that begins with [ or { needs quotes`;
   if (code === "TAG_RESOLVE_FAILED") return "tags (!) are not allowed here";
   return message.split("\n")[0] ?? message;
 }
