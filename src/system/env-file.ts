@@ -71,13 +71,13 @@ function readValue(text: string, start: number, fail: Fail): { value: string; en
   if (quoted?.[1] === undefined) return fail(`a ${quote} is never closed`);
   const after = match(blank, text, start + quoted[0].length);
   if (after === null) return fail(`text after the closing ${quote}`);
-  const value = quote === "'" ? quoted[1] : unescape(quoted[1]);
+  const value = quote === "'" ? quoted[1] : expandEscapes(quoted[1]);
   return { value, end: start + quoted[0].length + after[0].length };
 }
 
 const escapes: Readonly<Record<string, string>> = { n: "\n", t: "\t", r: "\r", "\n": "" };
 
-function unescape(text: string): string {
+function expandEscapes(text: string): string {
   return text.replace(/\\([ntr"\\$`\n])/g, (_, char: string) => escapes[char] ?? char);
 }
 
