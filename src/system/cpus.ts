@@ -5,7 +5,7 @@
  * Sources: proc(5) Cpus_allowed_list, proc_pid_mountinfo(5), cgroups(7), the kernel's cgroup-v2.rst (cpu.max) and
  * sched-bwc.rst (cpu.cfs_quota_us).
  */
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 
 /** The content of a file, or null where there is none to be read. */
 export type ReadFile = (path: string) => string | null;
@@ -17,7 +17,8 @@ interface Mount {
 }
 
 /** At least 1. Never fails: what cannot be read does not limit. */
-export function availableCpus(readFile: ReadFile = readSystemFile): number {
+export function availableCpus(read: ReadFile = readSystemFile): number {
+  const readFile = readOnce(read);
   const quota = Math.ceil(Math.min(quotaV2(readFile), quotaV1(readFile)));
   const allowed = countAllowed(readFile("/proc/self/status") ?? "");
   const cpus = Math.min(quota, allowed);
@@ -86,12 +87,12 @@ function below(root: string, path: string): string | null {
 /** Our path in the hierarchy of `controller`; "" is v2, whose line in /proc/self/cgroup is "0::PATH". */
 function ownPath(readFile: ReadFile, controller: string): string | null {
   for (const line of (readFile("/proc/self/cgroup") ?? "").split("\n")) {
-    const match = /^(\d+):([^:]*):(.*)$/.exec(line);
-    if (match === null) continue;
-    const [, id, controllers, path] = match;
+    const [id, controllers, ...rest] = line.split(":");
     const fits = controller === "" ? id === "0" && controllers === "" : controllers?.split(",").includes(controller);
+    if (!fits) continue;
+    const path = rest.join(":");
     // "/../x" is how a cgroup namespace shows a place above its own root: nothing of it is visible here.
-    if (fits && path !== undefined) return path.startsWith("/..") ? "/" : path;
+    return path.startsWith("/..") ? "/" : path;
   }
   return null;
 }
@@ -100,6 +101,7 @@ function ownPath(readFile: ReadFile, controller: string): string | null {
 function findMount(readFile: ReadFile, type: string, controller: string | null, own: string): Mount | null {
   const mounts: Mount[] = [];
   for (const line of (readFile("/proc/self/mountinfo") ?? "").split("\n")) {
+    if (!line.includes(" - cgroup")) continue;
     const [left, right] = line.split(" - ");
     const [fsType, , superOptions] = (right ?? "").split(" ");
     const [, , , root, point] = (left ?? "").split(" ");
@@ -115,7 +117,20 @@ function unescapeMount(text: string): string {
   return text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
 }
 
+/** Some are asked for by both versions. */
+function readOnce(read: ReadFile): ReadFile {
+  const contents = new Map<string, string | null>();
+  return (path) => {
+    const content = contents.get(path);
+    if (content !== undefined) return content;
+    contents.set(path, read(path));
+    return contents.get(path) ?? null;
+  };
+}
+
 function readSystemFile(path: string): string | null {
+  // Most quotas are not there, and an exception costs ten times this question.
+  if (!existsSync(path)) return null;
   try {
     return readFileSync(path, "utf8");
   } catch {
