@@ -164,7 +164,15 @@ export type Mode =
   | { kind: "running" }
   | { kind: "upgrading"; upgrade: Upgrade }
   /** Unready at once; `tellAt` ends the drain delay; `killAt` ends the grace period. */
-  | { kind: "stopping"; since: Millis; signal: Signal | "graceful"; tellAt: Millis; killAt: Millis | null; exitCode: number; requests: number }
+  | {
+      kind: "stopping";
+      since: Millis;
+      signal: Signal | "graceful";
+      tellAt: Millis;
+      killAt: Millis | null;
+      exitCode: number;
+      requests: number;
+    }
   /** PID 1 only: no worker is left; whatever else still runs gets SIGTERM, then SIGKILL at `killAt`. */
   | { kind: "sweeping"; killAt: Millis | null; exitCode: number };
 
@@ -187,7 +195,13 @@ export interface State {
   startedAt: Millis;
   /** Deaths that are still worth showing, newest last; at most `maxRecentDeaths`. */
   recentDeaths: readonly Death[];
-  lastUpgrade: { generation: Generation; strategy: Strategy; result: "done" | "failed"; reason: string | null; tookMs: Millis } | null;
+  lastUpgrade: {
+    generation: Generation;
+    strategy: Strategy;
+    result: "done" | "failed";
+    reason: string | null;
+    tookMs: Millis;
+  } | null;
   /** True from the first time all were ready (/startupz). */
   started: boolean;
   isPid1: boolean;
@@ -221,7 +235,16 @@ export type Event =
   | { kind: "reexeced"; execMs: Millis; launch: Launch }
   | { kind: "spawned"; id: number; pid: Pid }
   | { kind: "unspawned"; id: number; errno: string; syscall: string }
-  | { kind: "exited"; pid: Pid; code: number | null; signal: Signal | null; oom: boolean; cpuMs: Millis; maxRssBytes: number; lastWords: string | null }
+  | {
+      kind: "exited";
+      pid: Pid;
+      code: number | null;
+      signal: Signal | null;
+      oom: boolean;
+      cpuMs: Millis;
+      maxRssBytes: number;
+      lastWords: string | null;
+    }
   | { kind: "orphans-reaped"; count: number }
   /** No child of any kind is left (waitpid's ECHILD). */
   | { kind: "childless" }
