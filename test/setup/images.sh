@@ -6,6 +6,8 @@
 #   debian                            debian:bookworm-slim, by debootstrap
 #   python ruby golang                debian with that language from Debian
 #   musl                              busybox and musl without Node, as alpine
+#   product:TAG                       docker/Dockerfile on node:TAG, from dist/ as it is now
+#   product:files                     its stage `files`: einhorn alone
 # All are tagged einhorn-test/NAME, so that no official image of the same name is shadowed. What takes long is kept under .cache/.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -95,10 +97,30 @@ make_debian() {
 make_language() {
   bash "$here/images.sh" debian
   printf 'FROM einhorn-test/debian\nRUN apt-get update && apt-get install -y --no-install-recommends %s && rm -rf /var/lib/apt/lists/*\n' "$2" |
-    docker build -q -t "einhorn-test/$1" - >/dev/null 2>"$cache/build.log" || { cat "$cache/build.log" >&2; return 1; }
+    build "$1" -
+}
+
+# make_product TAG: never taken as made, since dist/ may be newer; unchanged layers cost the engine half a second.
+make_product() {
+  local base=$1 target=()
+  if [ "$1" = files ]; then base=24 target=(--target files); fi
+  bash "$here/images.sh" "node:$base"
+  build "product:$1" -f "$here/../../docker/Dockerfile" --build-arg "BASE_IMAGE=einhorn-test/node:$base" "${target[@]}" "$here/../.."
+}
+
+# build NAME ARGUMENT...: docker build, silent unless it fails.
+build() {
+  local log
+  log=$(mktemp)
+  docker build -q -t "einhorn-test/$1" "${@:2}" >"$log" 2>&1 || { cat "$log" >&2; return 1; }
+  rm -f "$log"
 }
 
 for name in "$@"; do
+  if [[ $name == product:* ]]; then
+    make_product "${name#product:}"
+    continue
+  fi
   has "$name" && continue
   echo "images.sh: making einhorn-test/$name"
   work=$(mktemp -d)
