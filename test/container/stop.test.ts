@@ -1,31 +1,14 @@
 import assert from "node:assert/strict";
-import http from "node:http";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { startLoad } from "../support/load.ts";
-import { type Einhorn, PLAIN, PROBE_PORT, startEinhorn } from "./harness.ts";
+import { PLAIN, PROBE_PORT, startEinhorn } from "./harness.ts";
 
 const PROBED = [...PLAIN, "--http", `0.0.0.0:${PROBE_PORT}`];
 
-/** The reply to one request, or the error it ended with. */
-function get(app: Einhorn, port: number, path: string): Promise<{ status: number; body: string }> {
-  return new Promise((resolve, reject) => {
-    http
-      .get({ host: app.host, port: app.port(port), path, agent: false }, (response) => {
-        let body = "";
-        response.on("data", (text) => {
-          body += text;
-        });
-        response.on("error", reject);
-        response.on("end", () => resolve({ status: response.statusCode ?? 0, body }));
-      })
-      .on("error", reject);
-  });
-}
-
 test("docker stop lets requests in flight finish and exits 0 well inside the timeout", async () => {
   await using app = await startEinhorn();
-  const inFlight = Array.from({ length: 8 }, () => get(app, 8080, "/slow?ms=1500"));
+  const inFlight = Array.from({ length: 8 }, () => app.get("/slow?ms=1500"));
   // Accepted by a worker, which is all that a stop must respect.
   await sleep(300);
   const ended = await app.stop(30);
@@ -43,7 +26,7 @@ test("a worker that ignores the stop is killed inside the grace period and the l
     environment: { APP_DEAF: "1" },
   });
   const pids = new Set<string>();
-  while (pids.size < 2) pids.add((await get(app, 8080, "/")).body.split(" ")[1] ?? "");
+  while (pids.size < 2) pids.add((await app.get("/")).body.split(" ")[1] ?? "");
   const ended = await app.stop(30);
   assert.equal(ended.exitCode, 0, await app.logs());
   assert.ok(ended.seconds < 15, `the orchestrator's own limit would come before ${ended.seconds} s`);
@@ -53,13 +36,13 @@ test("a worker that ignores the stop is killed inside the grace period and the l
 
 test("through the drain delay readiness is gone and requests are still served", async () => {
   await using app = await startEinhorn({ options: [...PROBED, "--drain-delay", "2", "--grace-period", "20"] });
-  assert.equal((await get(app, PROBE_PORT, "/readyz")).status, 200);
+  assert.equal((await app.get("/readyz", PROBE_PORT)).status, 200);
   const load = startLoad({ host: app.host, port: app.port(), pauseMs: 5 });
   await load.served(20);
 
   const since = performance.now();
   await app.kill("SIGTERM");
-  while ((await get(app, PROBE_PORT, "/readyz")).status !== 503) await sleep(10);
+  while ((await app.get("/readyz", PROBE_PORT)).status !== 503) await sleep(10);
   const unreadyMs = performance.now() - since;
   await load.served(50);
   const servedMs = performance.now() - since;
