@@ -150,6 +150,8 @@ export class Einhorn implements AsyncDisposable {
   /** The keyboard and screen of a container started with `terminal`. */
   async terminal(): Promise<Terminal> {
     const stream = await this.docker.attach({ stream: true, stdin: true, stdout: true, logs: true, hijack: true });
+    // As the docker client does; a terminal without a size keeps line editors from drawing.
+    await this.docker.resize({ h: 24, w: 80 });
     return new Terminal(stream);
   }
 
