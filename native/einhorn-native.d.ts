@@ -44,7 +44,10 @@ export interface Native {
   read(o: { fd: number; buffer: Uint8Array }): number;
   write(o: { fd: number; buffer: Uint8Array }): number;
   /** recvmsg with credentials (SO_PASSCRED must be on): null for EAGAIN. Descriptors passed along (SCM_RIGHTS) are returned, inheritable. */
-  receive(o: { fd: number; buffer: Uint8Array }): { length: number; pid: number; uid: number; gid: number; fds: number[] } | null;
+  receive(o: {
+    fd: number;
+    buffer: Uint8Array;
+  }): { length: number; pid: number; uid: number; gid: number; fds: number[] } | null;
   /** sendmsg with descriptors. Bytes written, or -1 for EAGAIN. */
   send(o: { fd: number; buffer: Uint8Array; fds: readonly number[] }): number;
 

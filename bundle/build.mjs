@@ -1,0 +1,177 @@
+#!/usr/bin/env node
+/**
+ * `npm run build`: bundles src/ into dist/ and compiles the addon for this machine, both only when sources are newer.
+ * `--all` compiles every binary of targets.json into dist/<target>/ instead, which is what the npm package contains.
+ */
+import { spawnSync } from "node:child_process";
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join, relative } from "node:path";
+import { check } from "./check.mjs";
+
+const root = join(import.meta.dirname, "..");
+const dist = join(root, "dist");
+const { binaries, targets } = JSON.parse(readFileSync(join(root, "bundle/targets.json"), "utf8"));
+
+/** Source of each bundle, its file in dist/ and esbuild's format. */
+const bundles = [
+  { source: "src/main.ts", file: "einhorn.cjs", format: "cjs", executable: true },
+  { source: "src/einhornsh.ts", file: "einhornsh.cjs", format: "cjs", executable: true },
+  { source: "src/worker.ts", file: "worker.mjs", format: "esm" },
+  { source: "src/worker.ts", file: "worker.cjs", format: "cjs" },
+];
+
+/*
+ * One binary for glibc and musl: it names no library and no symbol version, and finds what it calls in the libc that Node
+ * brought. So no C++ runtime, no stack protector, no fortified functions: check.mjs proves it.
+ */
+const commonFlags = [
+  ...[
+    "-Os",
+    "-shared",
+    "-fPIC",
+    "-nostdlib",
+    "-nostartfiles",
+    "-fvisibility=hidden",
+    "-ffunction-sections",
+    "-fdata-sections",
+  ],
+  ...["-fno-stack-protector", "-fno-asynchronous-unwind-tables", "-U_FORTIFY_SOURCE", "-Wall", "-Wextra", "-Werror"],
+  ...["-Wl,--gc-sections", "-Wl,-z,noseparate-code", "-Wl,--hash-style=gnu", "-Wl,--build-id=none", "-s"],
+];
+const addonFlags = [
+  ...["-std=c++17", "-flto", "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics"],
+  ...["-DNAPI_VERSION=8", "-DNODE_ADDON_API_DISABLE_CPP_EXCEPTIONS", "-DNODE_ADDON_API_DISABLE_DEPRECATED"],
+  ...[`-I${root}/node_modules/node-addon-api`, `-I${root}/node_modules/node-api-headers/include`],
+];
+
+function run(command, args) {
+  const result = spawnSync(command, args, { stdio: "inherit", cwd: root });
+  if (result.error) throw result.error;
+  if (result.status !== 0) throw new Error(`${command} failed (${result.status ?? result.signal})`);
+}
+
+const works = (command) => spawnSync(command, ["--version"], { stdio: "ignore" }).status === 0;
+
+/** The compiler's prefix for this binary; on its own architecture plain g++ does as well. */
+function compilerFor(binary) {
+  const prefixes = binary.arch === process.arch ? [binary.compiler, ""] : [binary.compiler];
+  const find = () => prefixes.find((prefix) => works(`${prefix}g++`) && works(`${prefix}gcc`));
+  if (find() === undefined && process.getuid() === 0 && works("apt-get")) {
+    console.log(`build: installing ${binary.package}, which is needed to compile the addon`);
+    spawnSync("apt-get", ["install", "-y", "-q", "--no-install-recommends", binary.package], { stdio: "inherit" });
+  }
+  const prefix = find();
+  if (prefix === undefined) {
+    throw new Error(
+      `No C++ compiler for ${binary.arch}. Install one: apt-get install ${binary.package} (as root), or apk add g++.`,
+    );
+  }
+  return prefix;
+}
+
+const modified = (file) => (existsSync(file) ? statSync(file).mtimeMs : 0);
+
+function filesBelow(folder) {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath ?? entry.path, entry.name));
+}
+
+/** True if one of `outputs` is missing or older than one of `inputs`. */
+function isStale(outputs, inputs) {
+  return Math.min(...outputs.map(modified)) < Math.max(...inputs.map(modified));
+}
+
+function compile(name, folder) {
+  const binary = binaries[name];
+  const sources = readdirSync(join(root, "native")).map((file) => join(root, "native", file));
+  const addon = join(folder, "einhorn.node");
+  const hold = join(folder, "hold-signals.so");
+  if (!isStale([addon, hold], [...sources, import.meta.filename, join(root, "bundle/targets.json")])) return;
+  mkdirSync(folder, { recursive: true });
+  const prefix = compilerFor(binary);
+  const cc = sources.filter((file) => file.endsWith(".cc"));
+  const exported = `-Wl,--version-script=${root}/native/exports.map`;
+  // Built aside and renamed: a running process keeps the file it has mapped, and an unfit one never gets the name.
+  run(`${prefix}g++`, [...commonFlags, ...addonFlags, ...binary.flags, exported, ...cc, "-o", `${addon}.new`]);
+  run(`${prefix}gcc`, [...commonFlags, ...binary.flags, join(root, "native/hold-signals.c"), "-o", `${hold}.new`]);
+  for (const file of [addon, hold]) {
+    const faults = check(`${file}.new`);
+    if (faults.length > 0) throw new Error(`${file} would not load everywhere:\n  ${faults.join("\n  ")}`);
+    renameSync(`${file}.new`, file);
+    console.log(`build: ${relative(root, file)} ${statSync(file).size} bytes`);
+  }
+}
+
+async function bundle() {
+  const inputs = [...filesBelow(join(root, "src")), join(root, "package.json"), import.meta.filename];
+  const wanted = bundles.filter(({ source }) => existsSync(join(root, source)));
+  const stale = wanted.filter(({ file }) => isStale([join(dist, file)], inputs));
+  if (stale.length === 0) return;
+  const { build } = await import("esbuild");
+  for (const { source, file, format, executable } of stale) {
+    const outfile = join(dist, file);
+    rmSync(outfile, { force: true });
+    await build({
+      entryPoints: [join(root, source)],
+      outfile,
+      format,
+      bundle: true,
+      platform: "node",
+      target: "node20",
+      legalComments: "none",
+      logLevel: "warning",
+      ...(executable ? { banner: { js: "#!/usr/bin/env node" } } : {}),
+      // Where the bundle is, is where its addon is; CommonJS has no import.meta.
+      ...(format === "cjs"
+        ? { define: { "import.meta.dirname": "__dirname", "import.meta.filename": "__filename" } }
+        : {}),
+    });
+    if (executable) chmodSync(outfile, 0o755);
+    console.log(`build: dist/${file} ${statSync(outfile).size} bytes`);
+  }
+  if (stale.some(({ source }) => source === "src/worker.ts")) declareTypes();
+}
+
+/** dist/worker.d.ts, from the source's own types. */
+function declareTypes() {
+  const folder = mkdtempSync(join(tmpdir(), "einhorn-types-"));
+  try {
+    run(process.execPath, [
+      join(root, "node_modules/typescript/bin/tsc"),
+      ...["--ignoreConfig", "--declaration", "--emitDeclarationOnly", "--skipLibCheck", "--allowImportingTsExtensions"],
+      ...["--target", "es2022", "--module", "nodenext", "--types", "node", "--strict", "--rootDir", join(root, "src")],
+      ...["--outDir", folder, join(root, "src/worker.ts")],
+    ]);
+    cpSync(join(folder, "worker.d.ts"), join(dist, "worker.d.ts"));
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+try {
+  mkdirSync(dist, { recursive: true });
+  await bundle();
+  if (process.argv.includes("--all")) {
+    for (const name of new Set(Object.values(targets))) compile(name, join(dist, name));
+  } else {
+    const name = targets[`linux-${process.arch}`];
+    if (!name) throw new Error(`No target for ${process.arch} in bundle/targets.json.`);
+    compile(name, dist);
+  }
+} catch (error) {
+  console.error(`build: ${error.message}`);
+  process.exitCode = 1;
+}

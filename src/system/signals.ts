@@ -1,0 +1,83 @@
+/**
+ * The master's signals: caught by the addon, which writes a record to a socket for each; read here, in order, with who
+ * sent them. The socket goes through a re-exec, so a record not yet read is read by the next image.
+ *
+ * A re-exec loses no signal if: the old image calls `hold`, adds `withHold` to the environment and executes; the new one
+ * catches, then calls `release`. Why each is needed: native/hold-signals.c.
+ */
+import type { Pid, Signal } from "../core/model.ts";
+import { holdSignalsPath, native } from "./native.ts";
+import { signalName, signalNumber } from "./processes.ts";
+import { unwatch, watch } from "./reactor.ts";
+
+/** What the master has a meaning for, or passes on to its workers, and SIGCHLD. Real-time signals are 34 to 64. */
+const names = "TERM INT HUP QUIT USR1 USR2 WINCH CONT TTIN TTOU CHLD".split(" ");
+const caught: readonly number[] = [
+  ...names.map((name) => signalNumber(name) as number),
+  ...Array.from({ length: 31 }, (_, n) => 34 + n),
+];
+
+/** The two ends of the signal socket; both are inheritable. */
+export interface SignalSocket {
+  read: number;
+  write: number;
+}
+
+const recordBytes = 8;
+const streamSocket = 1;
+
+/**
+ * Catches all the signals above and calls `deliver` for each, from the event loop. SIGCHLD is delivered once until the next
+ * `reap`. `from` is the previous image's socket. Keeps the event loop alive; `stop` ends that.
+ */
+export function catchSignals(deliver: (signal: Signal, sender: Pid) => void, from?: SignalSocket): SignalSocket {
+  const socket = from ?? openSocket();
+  const buffer = Buffer.alloc(64 * recordBytes);
+  native.catchSignals({ signals: caught, fd: socket.write });
+  watch(socket.read, { readable: true }, () => {
+    const length = native.read({ fd: socket.read, buffer });
+    for (let at = 0; at + recordBytes <= length; at += recordBytes) {
+      deliver(signalName(buffer.readInt32LE(at)), buffer.readInt32LE(at + 4));
+    }
+  });
+  return socket;
+}
+
+function openSocket(): SignalSocket {
+  const [read, write] = native.socketPair({ type: streamSocket });
+  return { read, write };
+}
+
+/** Signals are still caught, but no longer delivered. */
+export function stop(socket: SignalSocket): void {
+  unwatch(socket.read);
+}
+
+/** From here on signals wait, in the kernel, for the next image's `release`; or for ours, when the execve failed. */
+export function hold(): void {
+  native.holdSignals({ signals: caught });
+}
+
+/** Call it when the signals are caught: those that waited arrive now. */
+export function release(): void {
+  native.releaseSignals();
+}
+
+/**
+ * `env` with the preload object that keeps held signals held while Node starts. Unchanged where that object was not
+ * shipped, or where its path has a character that LD_PRELOAD cannot hold (ld.so(8)).
+ */
+export function withHold(env: Readonly<Record<string, string>>): Record<string, string> {
+  const clean = withoutHold(env);
+  if (holdSignalsPath === null || /[\s:]/.test(holdSignalsPath)) return clean;
+  return { ...clean, LD_PRELOAD: clean.LD_PRELOAD ? `${holdSignalsPath}:${clean.LD_PRELOAD}` : holdSignalsPath };
+}
+
+/** `env` without it: what a worker, or `state`, is to see. The operator's own preloads stay. */
+export function withoutHold(env: Readonly<Record<string, string>>): Record<string, string> {
+  const { LD_PRELOAD, ...rest } = env;
+  if (LD_PRELOAD === undefined) return rest;
+  const others = LD_PRELOAD.split(/[\s:]+/).filter((file) => file !== "" && !file.endsWith("/hold-signals.so"));
+  if (others.length === 0) return rest;
+  return { ...rest, LD_PRELOAD: others.join(":") };
+}
