@@ -23,7 +23,8 @@ export type HostConfig = Inspection["HostConfig"];
 process.env.TESTCONTAINERS_RYUK_DISABLED = "true";
 
 const root = path.resolve(import.meta.dirname, "../..");
-const app = path.join(root, "test/container/app");
+const application = { source: path.join(root, "test/container/app"), target: "/app" };
+const WORKER = ["node", "/app/server.mjs"];
 const RUN_LABEL = { "einhorn.test": process.env.EINHORN_TEST_RUN ?? "by-hand" };
 
 export const PROBE_PORT = 9090;
@@ -63,7 +64,11 @@ export interface StartOptions {
   readonly options?: readonly string[];
   /** The program and its arguments. Default: the worker of test/container/app. */
   readonly program?: readonly string[];
+  /** In place of `OPTIONS -- PROGRAM`. */
+  readonly command?: readonly string[];
   readonly environment?: Record<string, string>;
+  /** In place of the application and its release; read-only unless `writable`. */
+  readonly mounts?: readonly { readonly source: string; readonly target: string; readonly writable?: boolean }[];
   /** A name of test/setup/images.sh. */
   readonly image?: string;
   readonly user?: string;
@@ -86,12 +91,15 @@ export async function startEinhorn(start: StartOptions = {}): Promise<Einhorn> {
   const release = new Release(start.version ?? "v1");
   const container = new LimitedContainer(image(start.image ?? "product:24"))
     .withLabels(RUN_LABEL)
-    .withCommand([...(start.options ?? PLAIN), "--", ...(start.program ?? ["node", "/app/server.mjs"])])
+    .withCommand([...(start.command ?? [...(start.options ?? PLAIN), "--", ...(start.program ?? WORKER)])])
     .withEnvironment(start.environment ?? {})
-    .withBindMounts([
-      { source: app, target: "/app", mode: "ro" },
-      { source: release.directory, target: "/release", mode: "ro" },
-    ])
+    .withBindMounts(
+      (start.mounts ?? [application, { source: release.directory, target: "/release" }]).map((mount) => ({
+        source: mount.source,
+        target: mount.target,
+        mode: "writable" in mount && mount.writable ? "rw" : "ro",
+      })),
+    )
     .withWaitStrategy(start.until instanceof RegExp ? Wait.forLogMessage(start.until) : new Immediately());
   if (!start.unpublished) container.withExposedPorts(HTTP_PORT, PROBE_PORT);
   if (start.user !== undefined) container.withUser(start.user);

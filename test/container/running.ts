@@ -161,6 +161,11 @@ export class Einhorn implements AsyncDisposable {
     return Number((await this.exec(["sh", "-c", count])).stdout);
   }
 
+  /** Its own IP address; it may change when the container is started again. */
+  async address(): Promise<string> {
+    return (await this.inspect()).NetworkSettings.Networks.bridge?.IPAddress ?? "";
+  }
+
   /** What identifies PID 1: kept by a re-exec, changed by anything else. Field 22 of stat is its start time (proc_pid_stat(5)). */
   async identity(): Promise<string> {
     const stat = (await this.exec(["cat", "/proc/1/stat"])).stdout;

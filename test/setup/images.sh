@@ -8,6 +8,10 @@
 #   musl                              busybox and musl without Node, as alpine
 #   product:TAG                       docker/Dockerfile on node:TAG, from dist/ as it is now
 #   product:files                     its stage `files`: einhorn alone
+#   recipe:LANGUAGE                   docker/recipes/LANGUAGE.Dockerfile on that language's example
+#   recipe:go-musl                    the one for Go on the musl product
+#   copied                            Node and einhorn copied into `musl`, as docker/README.md says
+#   kubernetes                        the image of examples/kubernetes
 # All are tagged einhorn-test/NAME, so that no official image of the same name is shadowed. What takes long is kept under .cache/.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -100,12 +104,47 @@ make_language() {
     build "$1" -
 }
 
-# make_product TAG: never taken as made, since dist/ may be newer; unchanged layers cost the engine half a second.
+# make_product TAG
 make_product() {
   local base=$1 target=()
   if [ "$1" = files ]; then base=24 target=(--target files); fi
   bash "$here/images.sh" "node:$base"
   build "product:$1" -f "$here/../../docker/Dockerfile" --build-arg "BASE_IMAGE=einhorn-test/node:$base" "${target[@]}" "$here/../.."
+}
+
+# make_recipe LANGUAGE: with every image that the Dockerfile asks for replaced by one of ours.
+make_recipe() {
+  local language=${1%-musl} product=product:24 base=$1 context
+  context=$here/../../examples/$language
+  case "$1" in
+    node) context+=-http base=node:24 ;;
+    go) base=golang ;;
+    go-musl) base=golang product=product:musl ;;
+  esac
+  bash "$here/images.sh" node:24 "$product" product:files "$base"
+  # Each Dockerfile declares some of these; the engine warns about the others and goes on.
+  build "recipe:$1" -f "$here/../../docker/recipes/$language.Dockerfile" "$context" --build-arg NODE_IMAGE=einhorn-test/node:24 \
+    --build-arg "BASE_IMAGE=einhorn-test/$base" --build-arg GO_IMAGE=einhorn-test/golang \
+    --build-arg "EINHORN_IMAGE=einhorn-test/$product" --build-arg EINHORN_FILES=einhorn-test/product:files
+}
+
+make_copied() {
+  bash "$here/images.sh" node:musl product:files musl
+  build copied - <<'END'
+FROM einhorn-test/node:musl AS node
+FROM einhorn-test/product:files AS einhorn
+FROM einhorn-test/musl
+COPY --from=node /usr/local/bin/node /usr/local/bin/node
+COPY --from=node /usr/lib/libstdc++.so.6 /usr/lib/libgcc_s.so.1 /usr/lib/
+COPY --from=einhorn / /
+USER 1000:1000
+ENTRYPOINT ["einhorn"]
+END
+}
+
+make_kubernetes() {
+  bash "$here/images.sh" product:24
+  build kubernetes --build-arg EINHORN_IMAGE=einhorn-test/product:24 "$here/../../examples/kubernetes/image"
 }
 
 # build NAME ARGUMENT...: docker build, silent unless it fails.
@@ -117,10 +156,13 @@ build() {
 }
 
 for name in "$@"; do
-  if [[ $name == product:* ]]; then
-    make_product "${name#product:}"
-    continue
-  fi
+  # These hold files of this checkout, which may have changed; unchanged layers cost the engine half a second.
+  case "$name" in
+    product:*) make_product "${name#product:}" && continue ;;
+    recipe:*) make_recipe "${name#recipe:}" && continue ;;
+    copied) make_copied && continue ;;
+    kubernetes) make_kubernetes && continue ;;
+  esac
   has "$name" && continue
   echo "images.sh: making einhorn-test/$name"
   work=$(mktemp -d)
