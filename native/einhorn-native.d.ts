@@ -11,14 +11,17 @@ export interface Native {
   spawn(o: SpawnOptions): number;
   /** waitid/wait4(-1, WNOHANG) until nothing is left to reap or `limit` were taken. `childless` is ECHILD. */
   reap(o: { limit: number }): { deaths: Reaped[]; childless: boolean };
-  /** execve(2) of this process on the main thread; returns only by throwing. Env is "K=V" strings. */
+  /** execve(2) of this process on the main thread, 0..2 made inheritable; returns only by throwing. Env is "K=V" strings. */
   exec(o: { file: string; args: readonly string[]; env: readonly string[] }): never;
 
-  /** Installs handlers that write one 8-byte record {int32 signo, int32 sender pid}, little-endian, to `fd` for each signal caught. */
+  /**
+   * Installs handlers that write one 8-byte record {int32 signo, int32 sender pid}, little-endian, to `fd` for each signal caught.
+   * SIGCHLD gets one record until the next `reap`: a thousand deaths cannot crowd out a SIGTERM.
+   */
   catchSignals(o: { signals: readonly number[]; fd: number }): void;
-  /** Blocks them on the calling thread so that none is lost until the next image calls releaseSignals. */
+  /** Blocks them on all threads so that none is lost until the next image calls releaseSignals. */
   holdSignals(o: { signals: readonly number[] }): void;
-  /** Ends the hold of hold-signals.so, if it is loaded, and unblocks all signals on this thread. */
+  /** Ends the hold of hold-signals.so, if it is loaded, and unblocks all signals on this thread; what waited is caught at once. */
   releaseSignals(): void;
 
   /** Watches `fd`: bit 1 readable, bit 2 writable, 0 forgets it. One epoll set behind one uv_poll handle. Throws EPERM for regular files. */
@@ -29,6 +32,8 @@ export interface Native {
   socket(o: { family: number; type: number; protocol?: number; private?: boolean }): number;
   /** socketpair(AF_UNIX, type). Both ends non-blocking. */
   socketPair(o: { type: number; private?: boolean }): [number, number];
+  /** [read end, write end]; both non-blocking. */
+  pipe(o: { private?: boolean }): [number, number];
   /** `address` is a struct sockaddr as bytes. */
   bind(o: { fd: number; address: Uint8Array }): void;
   connect(o: { fd: number; address: Uint8Array }): void;
@@ -104,5 +109,6 @@ export interface Reaped {
   signal: number | null;
   /** User and system time in ms. */
   cpuMs: number;
+  /** At least the master's own: the memory shared until execve counts as the child's (exec_mmap in the kernel). */
   maxRssBytes: number;
 }

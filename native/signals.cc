@@ -1,5 +1,5 @@
 /**
- * catchSignals(), holdSignals(), releaseSignals(): signals become records in a socket, and none is lost between two images.
+ * catchSignals(), holdSignals(), releaseSignals(): signals become records in a pipe, and none is lost between two images.
  *
  * Raw system calls where libc's could be hold-signals.c's.
  */
@@ -26,7 +26,7 @@ void record(int signal, siginfo_t* info, void*) {
   int before = errno;
   if (signal != SIGCHLD || !__atomic_exchange_n(&sigchldUnread, 1, __ATOMIC_SEQ_CST)) {
     Record entry{signal, info->si_pid};
-    // A full socket loses the record; with hundreds unread there is nothing better to do in a handler.
+    // A full pipe (8192 records) loses the record; there is nothing better to do in a handler.
     if (write(recordFd, &entry, sizeof entry) < 0 && signal == SIGCHLD) __atomic_store_n(&sigchldUnread, 0, __ATOMIC_SEQ_CST);
   }
   errno = before;

@@ -42,6 +42,15 @@ Napi::Value socketPair(const Napi::CallbackInfo& info) {
   return result;
 }
 
+Napi::Value makePipe(const Napi::CallbackInfo& info) {
+  Call call(info);
+  int fds[2];
+  if (pipe2(fds, O_NONBLOCK | (call.flag("private") ? O_CLOEXEC : 0)) < 0) return call.fail("pipe");
+  Napi::Array result = Napi::Array::New(info.Env(), 2);
+  for (uint32_t i = 0; i < 2; i++) result.Set(i, Napi::Number::New(info.Env(), fds[i]));
+  return result;
+}
+
 Napi::Value bindSocket(const Napi::CallbackInfo& info) {
   Call call(info);
   Bytes address = call.bytes("address");
@@ -205,6 +214,7 @@ Napi::Value isTerminal(const Napi::CallbackInfo& info) { return Napi::Boolean::N
 void exportSockets(Napi::Env env, Napi::Object exports) {
   addMethod<openSocket>(env, exports, "socket");
   addMethod<socketPair>(env, exports, "socketPair");
+  addMethod<makePipe>(env, exports, "pipe");
   addMethod<bindSocket>(env, exports, "bind");
   addMethod<connectSocket>(env, exports, "connect");
   addMethod<listenOn>(env, exports, "listen");

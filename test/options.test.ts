@@ -207,6 +207,8 @@ const wrong: [string, string][] = [
   ["--num", "unknown option --num; did you mean --number?"],
   ["--flibbertigibbet=3", "unknown option --flibbertigibbet; einhorn --help lists all"],
   ["-x", "unknown option -x; einhorn --help lists all"],
+  ["-5", "unknown option -5; einhorn --help lists all"],
+  ["-q -5", "unknown option -5; einhorn --help lists all"],
   ["-gx", "unknown option -x; einhorn --help lists all"],
   ["--quiet=1", "-q/--quiet takes no value"],
   ["-n 0", '-n/--number: "0" is not a whole number from 1 to 10000 or "auto"'],

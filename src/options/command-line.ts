@@ -37,11 +37,18 @@ export async function readWords(words: readonly string[], source: string): Promi
   try {
     // parseOptions, not parse: what follows it (actions, subcommands, help) is nothing to us and costs a millisecond.
     const { operands, unknown } = command.parseOptions([...words]);
-    if (unknown[0] !== undefined) throw unknownOption(unknown[0], source);
+    const wrong = unknown[0] ?? negativeNumber(words, operands);
+    if (wrong !== undefined) throw unknownOption(wrong, source);
     return { given, program: operands };
   } catch (error) {
     throw error instanceof UserError ? error : missingValue(error, source);
   }
+}
+
+/** Commander takes -5 for an operand where no option is a digit. Only after -- can it be a program's name. */
+function negativeNumber(words: readonly string[], operands: readonly string[]): string | undefined {
+  const [first = ""] = operands;
+  return /^-./.test(first) && words.at(-operands.length - 1) !== "--" ? first : undefined;
 }
 
 /** Registering an option costs commander 30 µs, 50 of them more than all the rest: only those that may occur are. */

@@ -1,6 +1,6 @@
 /**
- * The master's signals: caught by the addon, which writes a record to a socket for each; read here, in order, with who
- * sent them. The socket goes through a re-exec, so a record not yet read is read by the next image.
+ * The master's signals: caught by the addon, which writes a record to a pipe for each; read here, in order, with who
+ * sent them. The pipe goes through a re-exec, so a record not yet read is read by the next image.
  *
  * A re-exec loses no signal if: the old image calls `hold`, adds `withHold` to the environment and executes; the new one
  * catches, then calls `release`. Why each is needed: native/hold-signals.c.
@@ -17,40 +17,39 @@ const caught: readonly number[] = [
   ...Array.from({ length: 31 }, (_, n) => 34 + n),
 ];
 
-/** The two ends of the signal socket; both are inheritable. */
-export interface SignalSocket {
+/** The two ends of the signals' pipe, which holds 8192 records; both are inheritable. */
+export interface SignalPipe {
   read: number;
   write: number;
 }
 
 const recordBytes = 8;
-const streamSocket = 1;
 
 /**
  * Catches all the signals above and calls `deliver` for each, from the event loop. SIGCHLD is delivered once until the next
- * `reap`. `from` is the previous image's socket. Keeps the event loop alive; `stop` ends that.
+ * `reap`. `from` is the previous image's pipe. Keeps the event loop alive; `stop` ends that.
  */
-export function catchSignals(deliver: (signal: Signal, sender: Pid) => void, from?: SignalSocket): SignalSocket {
-  const socket = from ?? openSocket();
+export function catchSignals(deliver: (signal: Signal, sender: Pid) => void, from?: SignalPipe): SignalPipe {
+  const pipe = from ?? openPipe();
   const buffer = Buffer.alloc(64 * recordBytes);
-  native.catchSignals({ signals: caught, fd: socket.write });
-  watch(socket.read, { readable: true }, () => {
-    const length = native.read({ fd: socket.read, buffer });
+  native.catchSignals({ signals: caught, fd: pipe.write });
+  watch(pipe.read, { readable: true }, () => {
+    const length = native.read({ fd: pipe.read, buffer });
     for (let at = 0; at + recordBytes <= length; at += recordBytes) {
       deliver(signalName(buffer.readInt32LE(at)), buffer.readInt32LE(at + 4));
     }
   });
-  return socket;
+  return pipe;
 }
 
-function openSocket(): SignalSocket {
-  const [read, write] = native.socketPair({ type: streamSocket });
+function openPipe(): SignalPipe {
+  const [read, write] = native.pipe({});
   return { read, write };
 }
 
 /** Signals are still caught, but no longer delivered. */
-export function stop(socket: SignalSocket): void {
-  unwatch(socket.read);
+export function stop(pipe: SignalPipe): void {
+  unwatch(pipe.read);
 }
 
 /** From here on signals wait, in the kernel, for the next image's `release`; or for ours, when the execve failed. */

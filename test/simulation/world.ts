@@ -323,7 +323,9 @@ export class World {
       this.checks.asked(asker, "resume");
       this.deliver({ kind: "asked", asker, command: { name: "resume" } });
     }
-    for (let turns = 0; turns < 5000 && this.exited === null; turns += 1) {
+    // Longer than every timeout of the configuration; a pool that fails for ever goes on for ever.
+    const until = this.now + 150_000;
+    while (this.now < until && this.exited === null) {
       while (this.zombies.length > 0 && this.exited === null) this.#reapOne();
       const due = this.#nextDue();
       if (due === null || this.checks.isSettled()) return;
