@@ -63,6 +63,13 @@ test("a refused connection counts as failed", async () => {
   assert.match(report.errors[0] ?? "", /ECONNREFUSED/);
 });
 
+test("waiting for a server that serves nothing ends with its failure", async () => {
+  await using server = await serve((socket) => socket.resetAndDestroy());
+  const load = startLoad({ port: server.port });
+  await assert.rejects(load.served(1), /nothing is served any more/);
+  await load.stop();
+});
+
 test("a reply that does not come counts as failed", async () => {
   await using server = await serve((socket, nth) => (nth === 0 ? undefined : socket.end(WHOLE)));
   const load = startLoad({ port: server.port, concurrency: 1, timeoutMs: 50 });

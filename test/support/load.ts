@@ -41,7 +41,7 @@ export interface LoadReport {
 export interface Load {
   /** The counts up to now; the load goes on. */
   soFar(): LoadReport;
-  /** Resolves when at least `count` requests more than now were served. */
+  /** Resolves when at least `count` requests more than now were served; rejects when 500 in a row failed. */
   served(count: number): Promise<void>;
   /** Starts no new request, waits for those in flight, and reports. */
   stop(): Promise<LoadReport>;
@@ -49,6 +49,7 @@ export interface Load {
 
 const KEPT_ERRORS = 50;
 const KEPT_BODIES = 1000;
+const HOPELESS = 500;
 
 export function startLoad(options: LoadOptions): Load {
   const count = new Counter();
@@ -81,30 +82,33 @@ class Counter {
   #retried = 0;
   readonly #errors: string[] = [];
   readonly #bodies = new Map<string, number>();
-  readonly #waiting: { at: number; resolve: () => void }[] = [];
+  #failedInARow = 0;
+  #waiting: { at: number; resolve: () => void; reject: (why: Error) => void }[] = [];
 
   served(more: number): Promise<void> {
-    return new Promise((resolve) => {
-      this.#waiting.push({ at: this.#ok + more, resolve });
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ at: this.#ok + more, resolve, reject });
     });
   }
 
   success(body: string): void {
     this.#ok += 1;
+    this.#failedInARow = 0;
     const seen = this.#bodies.get(body);
     if (seen !== undefined || this.#bodies.size < KEPT_BODIES) this.#bodies.set(body, (seen ?? 0) + 1);
-    for (let i = this.#waiting.length - 1; i >= 0; i -= 1) {
-      const waiter = this.#waiting[i];
-      if (waiter !== undefined && waiter.at <= this.#ok) {
-        this.#waiting.splice(i, 1);
-        waiter.resolve();
-      }
-    }
+    const due = this.#waiting.filter((waiter) => waiter.at <= this.#ok);
+    if (due.length === 0) return;
+    this.#waiting = this.#waiting.filter((waiter) => waiter.at > this.#ok);
+    for (const waiter of due) waiter.resolve();
   }
 
   failure(why: string): void {
     this.#failed += 1;
+    this.#failedInARow += 1;
     if (this.#errors.length < KEPT_ERRORS) this.#errors.push(why);
+    if (this.#failedInARow < HOPELESS) return;
+    for (const waiter of this.#waiting) waiter.reject(new Error(`nothing is served any more: ${why}`));
+    this.#waiting = [];
   }
 
   retry(): void {
