@@ -33,7 +33,6 @@ const mistakes: readonly Mistake[] = [
   { args: ["-b", "fd:1"], says: /stdin, stdout or stderr/ },
   { args: ["--max-unacked", "0"], says: /0/ },
   { args: ["--max-upgrade-additional", "none"], says: /none/ },
-  { args: ["--nice", "1:2:3:4:x"], says: /1:2:3:4:x|MASTER/ },
   { args: ["--nice", "40"], says: /40/ },
   { args: ["--drop-env-var", "A=B"], says: /A=B/ },
   { args: ["--reexec-as", ""], says: /reexec-as/ },
