@@ -16,7 +16,7 @@ import type { Ports } from "./ports.ts";
 import { type Supervisor, supervise } from "./supervisor.ts";
 import { acceptQueue } from "./system/accept-queue.ts";
 import { createAuthority } from "./system/authority.ts";
-import { now, Alarm } from "./system/clock.ts";
+import { Alarm, now } from "./system/clock.ts";
 import { readEnvFile } from "./system/env-file.ts";
 import { type MasterFiles, placeFiles, removeFiles } from "./system/files.ts";
 import { type HandedOver, HttpServer } from "./system/http.ts";
@@ -28,7 +28,7 @@ import { probes } from "./system/probes.ts";
 import { catchesSignal, oomKills, reap, rssBytes, signalNumber } from "./system/processes.ts";
 import * as reactor from "./system/reactor.ts";
 import { type Check, checkPassed, executeNext, judgeCheck, readDocument, startCheck } from "./system/reexec.ts";
-import { catchSignals, release, type SignalSocket, withoutHold } from "./system/signals.ts";
+import { catchSignals, release, type SignalPipe, withoutHold } from "./system/signals.ts";
 import { firstWorkerFd, rlimitNofile, spawnWorker } from "./system/spawner.ts";
 import { version } from "./version.ts";
 
@@ -43,7 +43,7 @@ interface Shell {
   http: { listener: Listener; connections: HandedOver[] } | null;
   control: ControlState;
   files: MasterFiles;
-  signals: SignalSocket;
+  signals: SignalPipe;
   nofile: { soft: number; hard: number } | null;
   log: string;
   execMs: Millis;
@@ -52,7 +52,10 @@ interface Shell {
 type Exit = (code: number) => never;
 
 /** First start: everything is opened before the first worker is started, and nothing is left behind when something fails. */
-export async function startMaster(options: Options, { argv, exit }: { argv: readonly string[]; exit: Exit }): Promise<void> {
+export async function startMaster(
+  options: Options,
+  { argv, exit }: { argv: readonly string[]; exit: Exit },
+): Promise<void> {
   const cwd = logicalCwd();
   const launch = readLaunch(options, cwd);
   const listeners = await openListeners(options.binds, options.config.backlog);
@@ -80,7 +83,11 @@ export async function startMaster(options: Options, { argv, exit }: { argv: read
     log: "",
   });
   const seed = (process.pid * 2654435761 + Date.now()) >>> 0 || 1;
-  master.run(initialState(options.config, master.about(), launch, seed), { kind: "booted", about: master.about(), launch });
+  master.run(initialState(options.config, master.about(), launch, seed), {
+    kind: "booted",
+    about: master.about(),
+    launch,
+  });
 }
 
 /** Takes over from the image before; what happened meanwhile is found in the descriptors and by reaping. */
@@ -109,7 +116,8 @@ export async function checkMaster(stateFd: number): Promise<string> {
 async function readHandover(document: unknown): Promise<{ options: Options; shell: Shell; state: State }> {
   const { shell } = document as { shell: Shell };
   const invocation = await readInvocation({ argv: shell.argv, env: process.env, cwd: shell.cwd });
-  if (invocation.kind !== "run") throw new UserError("EINHORN_BAD_STATE", "the state document has no usable command line");
+  if (invocation.kind !== "run")
+    throw new UserError("EINHORN_BAD_STATE", "the state document has no usable command line");
   const { options } = invocation;
   return { options, shell, state: decodeState(document, options.config) };
 }
@@ -117,21 +125,27 @@ async function readHandover(document: unknown): Promise<{ options: Options; shel
 class Master {
   readonly #options: Options;
   readonly #exit: Exit;
-  readonly #shell: Omit<Shell, "signals" | "execMs"> & { signals: SignalSocket | null };
+  readonly #shell: Omit<Shell, "signals" | "execMs"> & { signals: SignalPipe | null };
   readonly #log: Log;
   readonly #alarm: Alarm;
   readonly #control: CommandServer;
   #http: HttpServer | null = null;
   #supervisor!: Supervisor;
-  #signals!: SignalSocket;
+  #signals!: SignalPipe;
   #check: Check | null = null;
   #oomKills: number | null = null;
 
-  constructor(options: Options, exit: Exit, shell: Omit<Shell, "signals" | "execMs"> & { signals: SignalSocket | null }) {
+  constructor(options: Options, exit: Exit, shell: Omit<Shell, "signals" | "execMs"> & { signals: SignalPipe | null }) {
     this.#options = options;
     this.#exit = exit;
     this.#shell = shell;
-    this.#log = new Log({ format: options.logFormat, level: "debug", watcher: reactor, poll: native.poll, pending: shell.log });
+    this.#log = new Log({
+      format: options.logFormat,
+      level: "debug",
+      watcher: reactor,
+      poll: native.poll,
+      pending: shell.log,
+    });
     this.#alarm = new Alarm(() => this.#deliver({ kind: "woke" }));
     this.#control = this.#createControl();
   }
@@ -220,7 +234,9 @@ class Master {
         exec: (state) => executeNext(this.#options, this.#document(state)),
       },
       control: { reply: (asker, reply) => this.#control.reply(asker, reply) },
-      log: ({ level, message, fields }) => this.#log.write(level, message, fields),
+      // The core's messages say in words what the fields say to a machine.
+      log: ({ level, message, fields }) =>
+        this.#log.write(level, message, this.#options.logFormat === "json" ? fields : {}),
       announce: (state) => this.#announce(state),
       exit: (code) => this.#leave(code),
     };
@@ -263,7 +279,13 @@ class Master {
     for (const exit of exits) {
       if (exit.pid === this.#check?.pid) this.#endCheck(exit.code, exit.signal);
       else if (!workers.has(exit.pid)) orphans += 1;
-      else this.#deliver({ kind: "exited", ...exit, oom: exit.signal === "SIGKILL" && this.#wasOutOfMemory(), lastWords: null });
+      else
+        this.#deliver({
+          kind: "exited",
+          ...exit,
+          oom: exit.signal === "SIGKILL" && this.#wasOutOfMemory(),
+          lastWords: null,
+        });
     }
     if (orphans > 0) this.#deliver({ kind: "orphans-reaped", count: orphans });
     if (more) setImmediate(() => this.#reap());
@@ -325,7 +347,11 @@ class Master {
         ping: (pid, requestId) => this.#deliver({ kind: "pinged", pid, requestId }),
         hungUp: (connection) => this.#deliver({ kind: "hung-up", connection }),
         refused: ({ pid, uid, command, others }) =>
-          this.#log.error(`Refused ${command} from pid ${pid} of uid ${uid} on the command socket`, { pid, uid, others }),
+          this.#log.error(`Refused ${command} from pid ${pid} of uid ${uid} on the command socket`, {
+            pid,
+            uid,
+            others,
+          }),
         trouble: (message) => this.#log.error(message),
       },
     });
@@ -379,7 +405,10 @@ function readLaunch(options: Options, cwd: string): Launch {
     real = realpathSync(folder);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    throw new UserError("EINHORN_NO_DIRECTORY", `The working directory ${folder} cannot be entered: ${code}. Create it, or name another with --chdir.`);
+    throw new UserError(
+      "EINHORN_NO_DIRECTORY",
+      `The working directory ${folder} cannot be entered: ${code}. Create it, or name another with --chdir.`,
+    );
   }
   const env = withoutHold(process.env as Record<string, string>);
   for (const name of options.dropEnvVars) delete env[name];
@@ -424,9 +453,23 @@ function httpText(options: Options): string | null {
 async function openHttp(options: Options): Promise<Listener | null> {
   const text = httpText(options);
   if (options.http === null || text === null) return null;
-  const target = "path" in options.http ? { kind: "unix" as const, path: options.http.path } : { kind: "tcp" as const, ...options.http };
-  const plain = { queues: null, v6Only: null, backlog: null, noDelay: false, deferAcceptS: null, fastOpen: null, freeBind: false };
-  return openListener({ ...plain, text, target, reuseAddress: true, nonBlocking: true, mode: null, owner: null, name: null }, options.config.backlog);
+  const target =
+    "path" in options.http
+      ? { kind: "unix" as const, path: options.http.path }
+      : { kind: "tcp" as const, ...options.http };
+  const plain = {
+    queues: null,
+    v6Only: null,
+    backlog: null,
+    noDelay: false,
+    deferAcceptS: null,
+    fastOpen: null,
+    freeBind: false,
+  };
+  return openListener(
+    { ...plain, text, target, reuseAddress: true, nonBlocking: true, mode: null, owner: null, name: null },
+    options.config.backlog,
+  );
 }
 
 /** Parent and child had the same limits unless Node raised ours; where the parent cannot be read, what we have is what we know. */
@@ -446,7 +489,10 @@ function setNice(nice: number): void {
     native.setPriority({ pid: 0, nice });
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    throw new UserError("EINHORN_NICE", `--nice: the priority cannot be set to ${nice}: ${code}. Lower numbers need root or CAP_SYS_NICE.`);
+    throw new UserError(
+      "EINHORN_NICE",
+      `--nice: the priority cannot be set to ${nice}: ${code}. Lower numbers need root or CAP_SYS_NICE.`,
+    );
   }
 }
 

@@ -2,8 +2,8 @@
 # The tests, cheapest first: `npm test`, or one or more parts: `npm test -- unit e2e`. What a part needs is installed or started by itself.
 #
 #   lint        types, format, lint rules
-#   unit        everything under test/ that needs no product: the core with its simulation, the control socket, the system layer
 #   build       npm run build
+#   unit        the core with its simulation, the control socket, the system layer over the built addon
 #   e2e         the built product on this machine
 #   examples    the examples, under the built product
 #   containers  images, PID 1, drain and readiness in a Docker engine
@@ -62,14 +62,14 @@ trap leave EXIT
 trap 'exit 130' INT TERM
 
 parts=("$@")
-[ ${#parts[@]} -gt 0 ] || parts=(lint unit build e2e examples containers)
+[ ${#parts[@]} -gt 0 ] || parts=(lint build unit e2e examples containers)
 for part in "${parts[@]}"; do
-  declare -F "part_$part" >/dev/null || { echo "run.sh: no part called $part; there are: lint unit build e2e examples containers kubelet" >&2; exit 2; }
+  declare -F "part_$part" >/dev/null || { echo "run.sh: no part called $part; there are: lint build unit e2e examples containers kubelet" >&2; exit 2; }
 done
 # These test the product that the build makes.
 case " ${parts[*]} " in
   *" build "*) ;;
-  *" e2e "* | *" examples "* | *" containers "* | *" kubelet "*) parts=(build "${parts[@]}") ;;
+  *" unit "* | *" e2e "* | *" examples "* | *" containers "* | *" kubelet "*) parts=(build "${parts[@]}") ;;
 esac
 
 summary=()

@@ -27,6 +27,8 @@ export interface ServerOptions {
   limits?: Partial<Limits>;
 }
 
+const nothing = Buffer.alloc(0);
+
 export class CommandServer {
   readonly #kernel: Kernel;
   readonly #authority: Authority;
@@ -156,8 +158,11 @@ export class CommandServer {
       const length = this.#kernel.read({ fd: connection.fd, buffer: this.#readBuffer });
       if (length < 0) return;
       connection.lastRead = ++this.#reads;
-      if (length === 0) connection.ended = true;
-      else connection.lines.push(this.#readBuffer.subarray(0, length));
+      if (length === 0) {
+        connection.ended = true;
+        // A client that only closed its sending half still reads; writing nothing fails if it is gone altogether.
+        this.#kernel.write({ fd: connection.fd, buffer: nothing });
+      } else connection.lines.push(this.#readBuffer.subarray(0, length));
     } catch {
       this.#close(connection);
     }

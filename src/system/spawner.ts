@@ -1,7 +1,7 @@
 /** From the core's order to a running worker: files to try, descriptors, environment, limits, user. */
 import { closeSync } from "node:fs";
-import { workerEnvironment, type WorkerSocket } from "../core/worker-env.ts";
 import type { Launch, Pid } from "../core/model.ts";
+import { type WorkerSocket, workerEnvironment } from "../core/worker-env.ts";
 import type { Options } from "../options.ts";
 import type { Listener } from "./listeners.ts";
 import { native } from "./native.ts";

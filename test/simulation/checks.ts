@@ -222,7 +222,9 @@ export class Checks {
   isSettled(): boolean {
     const { state, config } = this.#world;
     if (this.#world.exited !== null) return true;
-    const good = state.workers.every((worker) => ready(worker) && worker.generation === state.generation) && state.workers.length === state.config.number;
+    const good =
+      state.workers.every((worker) => ready(worker) && worker.generation === state.generation) &&
+      state.workers.length === state.config.number;
     return (
       good &&
       state.mode.kind === "running" &&
@@ -253,7 +255,8 @@ export class Checks {
     // A reload changes what later workers start from, so a bad release may live among good ones.
     const bad = [...this.#world.processes.values()].some((process) => process.release === "never-acks");
     const canFill = ["good", "slow", "flaky"].includes(release) && !bad && !this.#world.hasDeafWorkers();
-    if (canFill && wanted < state.config.number) this.#fail(`settled with ${wanted} of ${state.config.number} workers ready`);
+    if (canFill && wanted < state.config.number)
+      this.#fail(`settled with ${wanted} of ${state.config.number} workers ready`);
     if (["good", "slow"].includes(release) && wanted >= state.config.number && this.#owed.size > 0) {
       const [first] = this.#owed.values();
       this.#fail(`${first?.command} was never answered`);

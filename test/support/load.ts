@@ -6,6 +6,7 @@
  * come within the time limit all count as failed.
  */
 import http from "node:http";
+import type { Socket } from "node:net";
 
 export interface LoadOptions {
   readonly port?: number;
@@ -140,6 +141,9 @@ type Outcome =
   | { readonly kind: "served"; readonly body: string }
   | { readonly kind: "failed" | "stale"; readonly why: string };
 
+/** Connections that carried a request before. */
+const used = new WeakSet<Socket>();
+
 /** One request on one connection; never rejects. */
 function attempt(options: LoadOptions, agent: http.Agent | false): Promise<Outcome> {
   const expected = options.status ?? 200;
@@ -154,8 +158,14 @@ function attempt(options: LoadOptions, agent: http.Agent | false): Promise<Outco
       clearTimeout(deadline);
       resolve(outcome);
     };
+    // Not `request.reusedSocket`: a request that waited for a free connection gets one without that mark.
+    let reused = false;
+    request.on("socket", (socket) => {
+      reused = used.has(socket);
+      used.add(socket);
+    });
     request.on("error", (error: NodeJS.ErrnoException) => {
-      const idleClose = request.reusedSocket && (error.code === "ECONNRESET" || error.code === "EPIPE");
+      const idleClose = reused && (error.code === "ECONNRESET" || error.code === "EPIPE");
       finish({ kind: idleClose ? "stale" : "failed", why: `${error.code ?? "error"}: ${error.message}` });
     });
     request.on("response", (response) => {
