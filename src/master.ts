@@ -18,7 +18,7 @@ import { acceptQueue } from "./system/accept-queue.ts";
 import { createAuthority } from "./system/authority.ts";
 import { Alarm, now } from "./system/clock.ts";
 import { readEnvFile } from "./system/env-file.ts";
-import { type MasterFiles, placeFiles, removeFiles } from "./system/files.ts";
+import { type Files, removeFiles, takeOver } from "./system/files.ts";
 import { type HandedOver, HttpServer } from "./system/http.ts";
 import { closeListeners, type Listener, openListener, openListeners } from "./system/listeners.ts";
 import { Log } from "./system/log.ts";
@@ -42,7 +42,7 @@ interface Shell {
   listeners: readonly Listener[];
   http: { listener: Listener; connections: HandedOver[] } | null;
   control: ControlState;
-  files: MasterFiles;
+  files: Files;
   signals: SignalPipe;
   nofile: { soft: number; hard: number } | null;
   log: string;
@@ -59,11 +59,11 @@ export async function startMaster(
   const cwd = logicalCwd();
   const launch = readLaunch(options, cwd);
   const listeners = await openListeners(options.binds, options.config.backlog);
-  let files: MasterFiles;
+  let taken: Awaited<ReturnType<typeof takeOver>>;
   let http: Listener | null = null;
   try {
     http = await openHttp(options);
-    files = await placeFiles({ ...options, env: process.env });
+    taken = await takeOver({ ...options, owner: options.worker.user, tmpdir: process.env.TMPDIR });
   } catch (error) {
     closeListeners(http === null ? listeners : [...listeners, http]);
     throw error;
@@ -76,12 +76,13 @@ export async function startMaster(
     cwd,
     listeners,
     http: http === null ? null : { listener: http, connections: [] },
-    control: { listener: files.socketFd, nextId: 1, connections: [] },
-    files,
+    control: { listener: taken.files.listener, nextId: 1, connections: [] },
+    files: taken.files,
     signals: null,
     nofile: originalNofile(),
     log: "",
   });
+  for (const note of taken.notes) master.note(note);
   const seed = (process.pid * 2654435761 + Date.now()) >>> 0 || 1;
   master.run(initialState(options.config, master.about(), launch, seed), {
     kind: "booted",
@@ -156,7 +157,6 @@ class Master {
     this.#signals = catchSignals((signal) => this.#signalled(signal), this.#shell.signals ?? undefined);
     process.on("uncaughtException", (error) => this.#log.error(`[BUG] ${error.stack}`));
     this.#oomKills = oomKills();
-    for (const note of this.#shell.files.notes) this.#log.info(note);
     if (first.kind === "booted") {
       for (const { text, address } of this.#shell.listeners) this.#log.info(`Listening on ${address}`, { bind: text });
     }
@@ -166,6 +166,11 @@ class Master {
     this.#reap();
     this.#control.start();
     this.#startHttp();
+  }
+
+  /** Something the operator should know about how this master was started. */
+  note(message: string): void {
+    this.#log.info(message);
   }
 
   about(): About {
@@ -196,8 +201,7 @@ class Master {
       ...(http === null ? [] : [...http.listener.fds, ...http.connections.map(({ fd }) => fd)]),
       control.listener,
       ...control.connections.map(({ fd }) => fd),
-      files.socketFd,
-      files.lockFd,
+      files.listener,
       signals?.read,
       signals?.write,
     ]);
@@ -321,7 +325,6 @@ class Master {
       ...this.#shell,
       http: http === null ? null : { ...http, connections: this.#http?.handOver() ?? [] },
       control: this.#control.toState(),
-      files: { ...this.#shell.files, notes: [] },
       signals: this.#signals,
       log: "",
       execMs: now(),
