@@ -34,15 +34,14 @@ void record(int signal, siginfo_t* info, void*) {
 
 uint64_t setOf(Call& call) {
   uint32_t count;
-  int* signals = call.numbers("signals", &count);
+  int* signals = call.integers("signals", &count);
   uint64_t set = 0;
   for (uint32_t i = 0; i < count; i++)
     if (signals[i] >= 1 && signals[i] <= 64) set |= 1ull << (signals[i] - 1);
   return set;
 }
 
-Napi::Value catchSignals(const Napi::CallbackInfo& info) {
-  Call call(info);
+Napi::Value catchSignals(Call& call) {
   uint64_t set = setOf(call);
   recordFd = call.fd();
   struct sigaction action {};
@@ -54,7 +53,7 @@ Napi::Value catchSignals(const Napi::CallbackInfo& info) {
     // musl keeps one real-time signal more to itself than glibc (EINVAL): that one cannot be had there.
     if (sigaction(signal, &action, nullptr) < 0 && !(errno == EINVAL && signal >= 32)) return call.fail("sigaction");
   }
-  return info.Env().Undefined();
+  return call.env.Undefined();
 }
 
 /**
@@ -110,27 +109,25 @@ void blockOnOtherThreads() {
   sigaction(barrier, &before, nullptr);
 }
 
-Napi::Value holdSignals(const Napi::CallbackInfo& info) {
-  Call call(info);
+Napi::Value holdSignals(Call& call) {
   toBlock = setOf(call);
   if (syscall(SYS_rt_sigprocmask, SIG_BLOCK, &toBlock, nullptr, 8) < 0) return call.fail("sigprocmask");
   blockOnOtherThreads();
-  return info.Env().Undefined();
+  return call.env.Undefined();
 }
 
-Napi::Value releaseSignals(const Napi::CallbackInfo& info) {
+Napi::Value releaseSignals(Call& call) {
   if (void* release = dlsym(RTLD_DEFAULT, "einhorn_release_signals")) reinterpret_cast<void (*)()>(release)();
   const uint64_t none = 0;
-  if (syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, nullptr, 8) < 0) return Call(info).fail("sigprocmask");
-  return info.Env().Undefined();
+  return call.done("sigprocmask", syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, nullptr, 8));
 }
 
 }  // namespace
 
 void rearmSigchld() { __atomic_store_n(&sigchldUnread, 0, __ATOMIC_SEQ_CST); }
 
-void exportSignals(Napi::Env env, Napi::Object exports) {
-  addMethod<catchSignals>(env, exports, "catchSignals");
-  addMethod<holdSignals>(env, exports, "holdSignals");
-  addMethod<releaseSignals>(env, exports, "releaseSignals");
+void exportSignals(Napi::Object exports) {
+  add(exports, "catchSignals", catchSignals);
+  add(exports, "holdSignals", holdSignals);
+  add(exports, "releaseSignals", releaseSignals);
 }
