@@ -4,6 +4,7 @@
  */
 #include "errors.h"
 
+#ifndef EINHORN_LINK_CXX_RUNTIME
 void* operator new(size_t size) { return calloc(1, size); }
 void* operator new[](size_t size) { return calloc(1, size); }
 void operator delete(void* memory) noexcept { free(memory); }
@@ -18,6 +19,7 @@ void __throw_logic_error(const char*) { abort(); }
 void __throw_out_of_range_fmt(const char*, ...) { abort(); }
 template class basic_string<char>;
 }  // namespace std
+#endif
 
 const char* errorName(int number) {
   // strerrorname_np(3) is too new in glibc and not in musl; libuv's table lacks some that exec and sockets answer with.
