@@ -2,7 +2,7 @@
  * Every way out of the master, as one struct: the real kernel (main.ts wires system/ and control/) and the simulator
  * (test/simulation/world.ts) are its two implementations.
  */
-import type { Asker, Effect, Millis, Pid, Signal } from "./core/model.ts";
+import type { Asker, Effect, Millis, Pid, Signal, State } from "./core/model.ts";
 
 export interface Ports {
   clock: {
@@ -24,8 +24,8 @@ export interface Ports {
     /** Starts the proof that the new image works; the outcome is the event `checked`. */
     check(): void;
     endCheck(): void;
-    /** Replaces this image. Returns only when that failed, with the reason. */
-    exec(): string;
+    /** Replaces this image; the next one starts from `state`. Returns only when that failed, with the reason. */
+    exec(state: State): string;
   };
   control: {
     reply(asker: Asker, reply: { message: string; wait: boolean; error: boolean; data?: unknown }): void;

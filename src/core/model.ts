@@ -77,8 +77,8 @@ export interface Worker {
   generation: Generation;
   spawnedAt: Millis;
   phase: Phase;
-  /** To be replaced by one of its own generation, and why (`--max-rss`, `--max-age`, watchdog); null: no. */
-  recycle: string | null;
+  /** To be replaced by one of its own generation (`--max-rss`, `--max-age`, watchdog); null: no. Told to go, it has `killMs`. */
+  recycle: { reason: string; killMs: Millis | null } | null;
   /** Signals the master sent it, oldest first, for `state`. */
   signals: readonly { signal: Signal; at: Millis }[];
   pinged: { at: Millis; requestId: string | null } | null;
@@ -123,7 +123,32 @@ export interface Death {
 export type Cause =
   | { kind: "code"; code: number }
   | { kind: "signal"; signal: Signal; oom: boolean }
-  | { kind: "unspawned"; errno: string; syscall: string };
+  | { kind: "unspawned"; errno: string; syscall: string }
+  /** Stopped by the master because no ACK came in time. */
+  | { kind: "unacked"; afterMs: Millis };
+
+/** What the shell knows and `state` shows: fixed for one image. */
+export interface About {
+  pid: Pid;
+  version: string;
+  commandName: string | null;
+  socketPath: string;
+  argv: readonly string[];
+  binds: readonly BoundSocket[];
+  isPid1: boolean;
+  preload: { path: string; active: boolean; reason: string | null } | null;
+}
+
+export interface BoundSocket {
+  /** As typed after -b. */
+  text: string;
+  /** What was bound: the port that the kernel chose instead of 0. */
+  address: string;
+  family: "AF_INET" | "AF_INET6" | "AF_UNIX";
+  port: number | null;
+  /** The descriptor that a worker finds it at. */
+  workerFd: number;
+}
 
 /** Who asked, and how to answer: a connection and the id that its request carried (null: none). */
 export interface Asker {
@@ -170,11 +195,13 @@ export type Mode =
       signal: Signal | "graceful";
       tellAt: Millis;
       killAt: Millis | null;
-      exitCode: number;
+      exitCode: number | null;
       requests: number;
     }
   /** PID 1 only: no worker is left; whatever else still runs gets SIGTERM, then SIGKILL at `killAt`. */
-  | { kind: "sweeping"; killAt: Millis | null; exitCode: number };
+  | { kind: "sweeping"; killAt: Millis | null; exitCode: number }
+  /** Nothing is left to do; the order to exit is out. */
+  | { kind: "gone" };
 
 export interface State {
   config: Config;
@@ -204,7 +231,9 @@ export interface State {
   } | null;
   /** True from the first time all were ready (/startupz). */
   started: boolean;
-  isPid1: boolean;
+  about: About;
+  /** When worker memory is looked at next; null while --max-rss is off. */
+  measureAt: Millis | null;
   /** Who streams `events`, and who waits for `wait`. */
   watchers: readonly Asker[];
   waiters: readonly Asker[];
@@ -230,9 +259,9 @@ export interface Counters {
 
 /** What has happened. Past facts only. */
 export type Event =
-  | { kind: "booted" }
+  | { kind: "booted"; about: About; launch: Launch }
   /** A new image took over; `execMs` is when the old one called execve. `launch` is what new workers start from. */
-  | { kind: "reexeced"; execMs: Millis; launch: Launch }
+  | { kind: "reexeced"; execMs: Millis; about: About; launch: Launch }
   | { kind: "spawned"; id: number; pid: Pid }
   | { kind: "unspawned"; id: number; errno: string; syscall: string }
   | {
@@ -270,6 +299,7 @@ export type Effect =
   | { kind: "check" }
   /** Give up a check that hangs. */
   | { kind: "end-check" }
+  /** Replace the image as soon as all that is known has been recorded; `state.handover` says so too. */
   | { kind: "exec" }
   | { kind: "measure"; pids: readonly Pid[] }
   | { kind: "reply"; asker: Asker; message: string; wait: boolean; error: boolean; data?: unknown }

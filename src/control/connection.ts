@@ -1,0 +1,131 @@
+/** One client of the command socket: who it is, what it has said, what it is still owed. Decides nothing (server.ts does). */
+import type { ConnectionId, Pid } from "../core/model.ts";
+import type { Kernel } from "./contract.ts";
+import { LineBuffer } from "./line-buffer.ts";
+
+/** How a connection goes through a re-exec, as JSON. */
+export interface ConnectionState {
+  id: ConnectionId;
+  fd: number;
+  pid: Pid;
+  uid: number;
+  /** The worker that it speaks for; null: none. */
+  worker: Pid | null;
+  /** One end of a worker's private socketpair (`-g`): its other end was given to that worker alone. */
+  adopted: boolean;
+  /** Commands whose last reply has not been given. */
+  owed: number;
+  /** The client has closed its sending half. */
+  ended: boolean;
+  /** To be closed as soon as all replies are sent. */
+  closing: boolean;
+  /** Bytes not yet handled and bytes not yet sent, base64. */
+  input: string;
+  output: string;
+}
+
+export class Connection {
+  readonly id: ConnectionId;
+  readonly fd: number;
+  readonly pid: Pid;
+  readonly uid: number;
+  readonly trusted: boolean;
+  readonly adopted: boolean;
+  readonly lines = new LineBuffer();
+  worker: Pid | null;
+  owed = 0;
+  ended = false;
+  closing = false;
+  closed = false;
+  /** Counts the server's reads: the smallest has been silent longest. */
+  lastRead = 0;
+  /** What the reactor watches it for. */
+  heard: Readonly<{ readable: boolean; writable: boolean }> = { readable: false, writable: false };
+  #weight = 0;
+  #unsent: Buffer[] = [];
+  #unsentBytes = 0;
+  #fresh = "";
+
+  constructor(o: Pick<ConnectionState, "id" | "fd" | "pid" | "uid" | "worker" | "adopted"> & { trusted: boolean }) {
+    this.id = o.id;
+    this.fd = o.fd;
+    this.pid = o.pid;
+    this.uid = o.uid;
+    this.worker = o.worker;
+    this.adopted = o.adopted;
+    this.trusted = o.trusted;
+  }
+
+  /** Neither root, nor the master's user, nor a worker: it will be refused whatever it says. */
+  get stranger(): boolean {
+    return !this.trusted && this.worker === null;
+  }
+
+  /** Bytes that wait for the client to read, nearly: text counts by characters until it is sent. */
+  get unsentBytes(): number {
+    return this.#unsentBytes + this.#fresh.length;
+  }
+
+  /** By how many bytes what is held for it has grown since the last call; what is held for a closed one is nothing. */
+  weigh(): number {
+    const before = this.#weight;
+    this.#weight = this.closed ? 0 : this.lines.length + this.unsentBytes;
+    return this.#weight - before;
+  }
+
+  queue(text: string): void {
+    this.#fresh += text;
+  }
+
+  /** Sends what the kernel takes. Throws what `write` throws: the client is gone. */
+  flush(kernel: Pick<Kernel, "write">): void {
+    this.#encode();
+    for (let buffer = this.#unsent[0]; buffer !== undefined; buffer = this.#unsent[0]) {
+      const written = kernel.write({ fd: this.fd, buffer });
+      if (written < 0) return;
+      this.#unsentBytes -= written;
+      if (written < buffer.length) this.#unsent[0] = buffer.subarray(written);
+      else this.#unsent.shift();
+    }
+  }
+
+  #encode(): void {
+    if (this.#fresh === "") return;
+    const buffer = Buffer.from(this.#fresh);
+    this.#fresh = "";
+    this.#unsent.push(buffer);
+    this.#unsentBytes += buffer.length;
+  }
+
+  toState(): ConnectionState {
+    this.#encode();
+    const { id, fd, pid, uid, worker, adopted, owed, ended, closing } = this;
+    const input = this.lines.rest().toString("base64");
+    return {
+      id,
+      fd,
+      pid,
+      uid,
+      worker,
+      adopted,
+      owed,
+      ended,
+      closing,
+      input,
+      output: Buffer.concat(this.#unsent).toString("base64"),
+    };
+  }
+
+  static fromState(state: ConnectionState, trusted: boolean): Connection {
+    const connection = new Connection({ ...state, trusted });
+    connection.owed = state.owed;
+    connection.ended = state.ended;
+    connection.closing = state.closing;
+    connection.lines.push(Buffer.from(state.input, "base64"));
+    connection.lines.settle();
+    const output = Buffer.from(state.output, "base64");
+    if (output.length > 0) connection.#unsent.push(output);
+    connection.#unsentBytes = output.length;
+    return connection;
+  }
+}

@@ -1,0 +1,258 @@
+/**
+ * The command socket's server: connections and their bytes. A line goes to reception.ts, which calls `handlers`; answers
+ * come back through reply(). Nothing a client does stalls the master (rotation.ts), who does not read its replies is not
+ * read from, and everything held can be written down for the next image.
+ */
+import type { Asker, ConnectionId, Pid } from "../core/model.ts";
+import { Acceptor, type Arrival } from "./acceptor.ts";
+import { Connection, type ConnectionState } from "./connection.ts";
+import { type Authority, defaultLimits, type Handlers, type Kernel, type Limits } from "./contract.ts";
+import { complain, Reception } from "./reception.ts";
+import { Rotation } from "./rotation.ts";
+import { encodeReply } from "./wire.ts";
+
+/** Goes through a re-exec as JSON. */
+export interface ControlState {
+  listener: number | null;
+  nextId: ConnectionId;
+  connections: ConnectionState[];
+}
+
+export interface ServerOptions {
+  /** A listening, non-blocking descriptor (null: adopted connections only), or what toState() gave in the last image. */
+  from: number | null | ControlState;
+  kernel: Kernel;
+  authority: Authority;
+  handlers: Handlers;
+  limits?: Partial<Limits>;
+}
+
+const nothing = Buffer.alloc(0);
+
+export class CommandServer {
+  readonly #kernel: Kernel;
+  readonly #authority: Authority;
+  readonly #handlers: Handlers;
+  readonly #limits: Limits;
+  readonly #acceptor: Acceptor | null;
+  readonly #reception: Reception;
+  readonly #rotation: Rotation<Connection>;
+  readonly #connections = new Map<ConnectionId, Connection>();
+  readonly #readBuffer = Buffer.allocUnsafeSlow(64 * 1024);
+  #nextId: ConnectionId;
+  #reads = 0;
+  #heldBytes = 0;
+
+  constructor(o: ServerOptions) {
+    this.#kernel = o.kernel;
+    this.#authority = o.authority;
+    this.#handlers = o.handlers;
+    this.#limits = { ...defaultLimits, ...o.limits };
+    this.#reception = new Reception(o.authority, o.handlers);
+    this.#rotation = new Rotation(this.#limits.turnMs, (connection, until) => this.#serve(connection, until));
+    const { from } = o;
+    const resumed = typeof from === "object" && from !== null;
+    const state: ControlState = resumed ? from : { listener: from, nextId: 1, connections: [] };
+    this.#nextId = state.nextId;
+    this.#acceptor = state.listener === null ? null : this.#createAcceptor(state.listener);
+    for (const connection of state.connections) {
+      this.#connections.set(connection.id, Connection.fromState(connection, o.authority.trusts(connection.uid)));
+    }
+  }
+
+  #createAcceptor(listener: number): Acceptor {
+    return new Acceptor({
+      listener,
+      kernel: this.#kernel,
+      acceptsInRow: this.#limits.acceptsInRow,
+      arrived: (arrival) => this.#arrived(arrival),
+      makeRoom: () => this.#makeRoom(),
+      trouble: (message) => this.#handlers.trouble(message),
+    });
+  }
+
+  /** Connections now open. */
+  get size(): number {
+    return this.#connections.size;
+  }
+
+  /** Begins to accept and read. Apart from the constructor, so that nothing is heard before all is wired. */
+  start(): void {
+    this.#acceptor?.start();
+    for (const connection of this.#connections.values()) this.#rotation.add(connection);
+  }
+
+  /** Serves `fd`, our end of a socketpair whose other end only this worker was given (`-g`). */
+  adopt(o: { fd: number; pid: Pid; uid: number }): void {
+    this.#welcome({ ...o, worker: o.pid, adopted: true });
+  }
+
+  /** Answers a command; nothing happens when the asker is gone. */
+  reply(asker: Asker, reply: { message: string; wait: boolean; error: boolean; data?: unknown }): void {
+    const connection = this.#connections.get(asker.connection);
+    if (connection === undefined) return;
+    if (connection.unsentBytes > this.#limits.unsentBytes) {
+      this.#close(connection);
+      return;
+    }
+    connection.queue(encodeReply({ ...reply, requestId: asker.requestId }));
+    if (!reply.wait && connection.owed > 0) connection.owed--;
+    // In a turn, replies to pipelined requests leave together at its end.
+    if (this.#rotation.inTurn) this.#rotation.add(connection);
+    else this.#settle(connection);
+  }
+
+  /** Everything the next image needs. Nothing may be handled between this and the execve; when that fails, all goes on. */
+  toState(): ControlState {
+    const connections = [...this.#connections.values()].map((connection) => connection.toState());
+    return { listener: this.#acceptor?.listener ?? null, nextId: this.#nextId, connections };
+  }
+
+  /** Sends what can be sent, then closes everything, the listener included. */
+  close(): void {
+    this.#rotation.stop();
+    this.#acceptor?.close();
+    for (const connection of [...this.#connections.values()]) {
+      this.#flush(connection);
+      connection.owed = 0;
+      this.#close(connection);
+    }
+  }
+
+  #arrived({ fd, pid, uid }: Arrival): void {
+    if (this.#connections.size >= this.#limits.connections) this.#makeRoom();
+    // Asked now, since a short-lived helper of a worker may be gone when its line is read.
+    this.#welcome({ fd, pid, uid, worker: this.#authority.workerOf(pid), adopted: false });
+  }
+
+  #welcome(o: { fd: number; pid: Pid; uid: number; worker: Pid | null; adopted: boolean }): void {
+    const connection = new Connection({ ...o, id: this.#nextId++, trusted: this.#authority.trusts(o.uid) });
+    connection.lastRead = ++this.#reads;
+    this.#connections.set(connection.id, connection);
+    this.#watch(connection);
+  }
+
+  /** Closes the connection that has been silent longest: one that may say nothing, else one that is owed nothing, else any. */
+  #makeRoom(): boolean {
+    const rank = (connection: Connection) => (connection.stranger ? 0 : connection.owed === 0 ? 1 : 2);
+    let victim: Connection | null = null;
+    for (const connection of this.#connections.values()) {
+      if (connection.adopted) continue;
+      const order = victim === null ? -1 : rank(connection) - rank(victim);
+      if (victim === null || order < 0 || (order === 0 && connection.lastRead < victim.lastRead)) victim = connection;
+    }
+    if (victim !== null) this.#close(victim);
+    return victim !== null;
+  }
+
+  #ready(connection: Connection, readable: boolean): void {
+    if (readable && connection.heard.readable) this.#read(connection);
+    if (connection.closed) return;
+    this.#rotation.addNow(connection);
+    // The read buffer is about to be used for somebody else.
+    connection.lines.settle();
+  }
+
+  #read(connection: Connection): void {
+    try {
+      const length = this.#kernel.read({ fd: connection.fd, buffer: this.#readBuffer });
+      if (length < 0) return;
+      connection.lastRead = ++this.#reads;
+      if (length === 0) {
+        connection.ended = true;
+        // A client that only closed its sending half still reads; writing nothing fails if it is gone altogether.
+        this.#kernel.write({ fd: connection.fd, buffer: nothing });
+      } else connection.lines.push(this.#readBuffer.subarray(0, length));
+    } catch {
+      this.#close(connection);
+    }
+  }
+
+  /** Handles some of a connection's requests; returns whether it has more that can be handled now. */
+  #serve(connection: Connection, until: number): boolean {
+    for (let i = 0; i < this.#limits.requestsInRow && this.#mayHandle(connection) && performance.now() <= until; i++) {
+      const line = connection.lines.next();
+      if (line === null) break;
+      if (line.length > this.#lineLimit(connection)) this.#endTooLong(connection);
+      else this.#reception.handle(connection, line);
+    }
+    if (!connection.closed) this.#settle(connection);
+    this.#rotation.delete(connection);
+    return this.#mayHandle(connection) && connection.lines.hasLine();
+  }
+
+  #mayHandle(connection: Connection): boolean {
+    return !connection.closed && !connection.closing && connection.unsentBytes <= this.#limits.throttleBytes;
+  }
+
+  /** After anything happened to a connection: send, enforce the limits, close it if it is done, say what to listen for. */
+  #settle(connection: Connection): void {
+    const waiting = connection.lines.hasLine();
+    if (!waiting) this.#checkUnfinished(connection);
+    this.#flush(connection);
+    if (connection.closed) return;
+    this.#heldBytes += connection.weigh();
+    const done = connection.closing || (connection.ended && !waiting && connection.owed === 0);
+    if ((done && connection.unsentBytes === 0) || this.#heldBytes > this.#limits.heldBytes) this.#close(connection);
+    else {
+      this.#watch(connection);
+      if (waiting && this.#mayHandle(connection)) this.#rotation.add(connection);
+    }
+  }
+
+  /** What can no longer become a request: too long, or left without its line break. */
+  #checkUnfinished(connection: Connection): void {
+    if (connection.closing) return;
+    if (connection.lines.length > this.#lineLimit(connection)) this.#endTooLong(connection);
+    else if (connection.ended && connection.lines.length > 0) {
+      complain(connection, "A request ends with a line break", null);
+      connection.lines.clear();
+    }
+  }
+
+  #lineLimit(connection: Connection): number {
+    return connection.stranger ? this.#limits.strangerLineBytes : this.#limits.lineBytes;
+  }
+
+  #endTooLong(connection: Connection): void {
+    complain(connection, `A request is at most ${this.#lineLimit(connection)} bytes long`, null);
+    connection.lines.clear();
+    connection.closing = true;
+  }
+
+  #flush(connection: Connection): void {
+    try {
+      connection.flush(this.#kernel);
+    } catch {
+      // EPIPE, ECONNRESET: nobody will read it.
+      this.#close(connection);
+    }
+  }
+
+  #watch(connection: Connection): void {
+    const waiting = connection.lines.hasLine() || connection.unsentBytes > this.#limits.throttleBytes;
+    const readable = !connection.ended && !connection.closing && !waiting;
+    const writable = connection.unsentBytes > 0;
+    if (readable === connection.heard.readable && writable === connection.heard.writable) return;
+    connection.heard = { readable, writable };
+    try {
+      if (!readable && !writable) this.#kernel.unwatch(connection.fd);
+      else this.#kernel.watch(connection.fd, connection.heard, (ready) => this.#ready(connection, ready.readable));
+    } catch {
+      // The kernel's limit on watches (epoll_ctl(2), ENOSPC, ENOMEM): a client that cannot be heard is better told so.
+      this.#close(connection);
+    }
+  }
+
+  #close(connection: Connection): void {
+    if (connection.closed) return;
+    connection.closed = true;
+    connection.lines.clear();
+    this.#heldBytes += connection.weigh();
+    this.#connections.delete(connection.id);
+    this.#rotation.delete(connection);
+    this.#kernel.unwatch(connection.fd);
+    this.#kernel.close(connection.fd);
+    if (connection.owed > 0) this.#handlers.hungUp(connection.id);
+  }
+}

@@ -1,0 +1,186 @@
+/** What a worker goes through: its ACK, its failure, its end. */
+import * as messages from "./messages.ts";
+import type { Backoff, Cause, Counters, Death, Event, Millis, Worker } from "./model.ts";
+import { isStopping, readyCount, wasReady } from "./pool.ts";
+import { log, random, set, setWorker, type Turn } from "./turn.ts";
+
+/** Cap: a hundred workers that fail for one passing reason must not wait for hours once it has passed. */
+export const backoffMaxMs = 30_000;
+export const backoffFactor = 1.5;
+/** Deaths kept for `status`. */
+export const maxRecentDeaths = 20;
+
+/** Its ACK has come, in whatever way. Ends the streak of failures of its slot. */
+export function becomeReady(turn: Turn, worker: Worker): void {
+  const { state, now } = turn;
+  const ackMs = now - worker.spawnedAt;
+  setWorker(turn, worker.id, { phase: { kind: "ready", since: now }, ackMs });
+  set(turn, {
+    deathsInRow: 0,
+    backoffs: state.backoffs.filter(
+      (backoff) => backoff.slot !== worker.slot || backoff.generation !== worker.generation,
+    ),
+    counters: { ...state.counters, acks: state.counters.acks + 1, ackMsSum: state.counters.ackMsSum + ackMs },
+  });
+  const ready = readyCount(turn.state);
+  log(turn, "info", `${messages.worker(worker)} is ready (${ready} of ${state.config.number})`, {
+    slot: worker.slot,
+    pid: worker.pid,
+    generation: worker.generation,
+    ackMs: Math.round(ackMs),
+  });
+}
+
+/** A worker is gone: what that means for its slot, for an upgrade under way, and for the exit code. */
+export function bury(turn: Turn, worker: Worker, event: Extract<Event, { kind: "exited" | "unspawned" }>): void {
+  const cause = causeOf(event);
+  const { state } = turn;
+  set(turn, {
+    workers: state.workers.filter((other) => other.id !== worker.id),
+    counters: counted(state.counters, cause),
+  });
+  const expected = worker.phase.kind === "told" || worker.phase.kind === "killed" || isStopping(state);
+  const code = exitCodeOf(cause);
+  if (!state.config.respawn && code !== 0 && state.exitCode === 0) set(turn, { exitCode: code });
+  const exited = event.kind === "exited" ? event : { cpuMs: 0, maxRssBytes: 0, lastWords: null };
+  const death = remember(turn, worker, cause, expected, exited);
+  if (expected) log(turn, "info", messages.death(death), fields(death));
+  else fail(turn, worker, death);
+}
+
+/** A worker that still lives but did not do what it should: counts as dead before its ACK. */
+export function countFailure(turn: Turn, worker: Worker, cause: Cause): void {
+  fail(turn, worker, remember(turn, worker, cause, false, { cpuMs: 0, maxRssBytes: 0, lastWords: null }));
+}
+
+function fail(turn: Turn, worker: Worker, death: Death): void {
+  const { state, now } = turn;
+  const backoff = nextBackoff(turn, worker, death);
+  set(turn, {
+    deathsInRow: death.wasReady ? state.deathsInRow : state.deathsInRow + 1,
+    backoffs: [
+      ...state.backoffs.filter((other) => other.slot !== worker.slot || other.generation !== worker.generation),
+      backoff,
+    ],
+  });
+  const { mode } = turn.state;
+  // An ACK followed by a quick death is a bad release just the same.
+  const counts = !death.wasReady || death.upMs <= state.config.respawnMs;
+  if (mode.kind === "upgrading" && worker.generation === state.generation && counts) {
+    const upgrade = { ...mode.upgrade, deaths: mode.upgrade.deaths + 1, lastDeath: death };
+    set(turn, { mode: { kind: "upgrading", upgrade } });
+  }
+  const next = state.config.respawn ? `; ${messages.nextSpawn(backoff.until - now)}` : "";
+  log(turn, death.wasReady ? "info" : "error", `${messages.death(death)}${next}`, fields(death));
+}
+
+/** At once when it had been up longer than `-s`; else `-s` after its last start, longer with each death before ACK. */
+function nextBackoff(turn: Turn, worker: Worker, death: Death): Backoff {
+  const { state, now } = turn;
+  const before = state.backoffs.find(
+    (backoff) => backoff.slot === worker.slot && backoff.generation === worker.generation,
+  );
+  const deaths = death.wasReady ? 0 : (before?.deaths ?? 0) + 1;
+  const pauseMs = Math.min(backoffMaxMs, state.config.respawnMs * backoffFactor ** deaths);
+  // A tenth of jitter once it fails in a row, so that slots that died together do not stay in step.
+  const jittered = deaths === 0 ? pauseMs : pauseMs * (1 - random(turn) / 10);
+  const until = death.upMs > state.config.respawnMs ? now : worker.spawnedAt + jittered;
+  return { slot: worker.slot, generation: worker.generation, deaths, until };
+}
+
+function remember(
+  turn: Turn,
+  worker: Worker,
+  cause: Cause,
+  expected: boolean,
+  exited: { cpuMs: Millis; maxRssBytes: number; lastWords: string | null },
+): Death {
+  const death: Death = {
+    pid: worker.pid,
+    slot: worker.slot,
+    generation: worker.generation,
+    at: turn.now,
+    upMs: turn.now - worker.spawnedAt,
+    wasReady: wasReady(worker),
+    expected,
+    cause,
+    cpuMs: exited.cpuMs,
+    maxRssBytes: exited.maxRssBytes,
+    lastWords: exited.lastWords,
+  };
+  set(turn, { recentDeaths: [...turn.state.recentDeaths, death].slice(-maxRecentDeaths) });
+  return death;
+}
+
+function causeOf(event: Extract<Event, { kind: "exited" | "unspawned" }>): Cause {
+  if (event.kind === "unspawned") return { kind: "unspawned", errno: event.errno, syscall: event.syscall };
+  if (event.signal !== null) return { kind: "signal", signal: event.signal, oom: event.oom };
+  return { kind: "code", code: event.code ?? 0 };
+}
+
+/** The shell's rules: 127 not found, 126 not executable, 128 + signal. */
+export function exitCodeOf(cause: Cause): number {
+  switch (cause.kind) {
+    case "code":
+      return cause.code;
+    case "signal":
+      return 128 + (signalNumbers[cause.signal] ?? 0);
+    case "unspawned":
+      return cause.errno === "ENOENT" || cause.errno === "ENOTDIR" ? 127 : 126;
+    case "unacked":
+      return 1;
+  }
+}
+
+/** signal(7), the numbers of x86 and ARM. */
+const signalNumbers: Readonly<Record<string, number>> = {
+  SIGHUP: 1,
+  SIGINT: 2,
+  SIGQUIT: 3,
+  SIGILL: 4,
+  SIGTRAP: 5,
+  SIGABRT: 6,
+  SIGBUS: 7,
+  SIGFPE: 8,
+  SIGKILL: 9,
+  SIGUSR1: 10,
+  SIGSEGV: 11,
+  SIGUSR2: 12,
+  SIGPIPE: 13,
+  SIGALRM: 14,
+  SIGTERM: 15,
+  SIGSYS: 31,
+};
+
+function counted(counters: Counters, cause: Cause): Counters {
+  const { deaths } = counters;
+  switch (cause.kind) {
+    case "code":
+      return {
+        ...counters,
+        deaths: cause.code === 0 ? { ...deaths, clean: deaths.clean + 1 } : { ...deaths, code: deaths.code + 1 },
+      };
+    case "signal":
+      return {
+        ...counters,
+        deaths: cause.oom ? { ...deaths, oom: deaths.oom + 1 } : { ...deaths, signal: deaths.signal + 1 },
+      };
+    case "unspawned":
+      return { ...counters, deaths: { ...deaths, unspawned: deaths.unspawned + 1 } };
+    case "unacked":
+      return counters;
+  }
+}
+
+function fields(death: Death): Record<string, string | number | boolean | null> {
+  return {
+    slot: death.slot,
+    pid: death.pid,
+    generation: death.generation,
+    upMs: Math.round(death.upMs),
+    ready: death.wasReady,
+    cause: death.cause.kind === "signal" && death.cause.oom ? "oom" : death.cause.kind,
+    code: death.cause.kind === "code" ? death.cause.code : null,
+    signal: death.cause.kind === "signal" ? death.cause.signal : null,
+  };
+}

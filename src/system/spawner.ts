@@ -1,0 +1,89 @@
+/** From the core's order to a running worker: files to try, descriptors, environment, limits, user. */
+import { closeSync } from "node:fs";
+import type { Launch, Pid } from "../core/model.ts";
+import { type WorkerSocket, workerEnvironment } from "../core/worker-env.ts";
+import type { Options } from "../options.ts";
+import type { Listener } from "./listeners.ts";
+import { native } from "./native.ts";
+import { candidatesOf, signalNumber } from "./processes.ts";
+
+/** getrlimit(2). */
+export const rlimitNofile = 7;
+const sockStream = 1;
+/** Descriptors in a worker begin here: systemd's convention (sd_listen_fds(3)). */
+export const firstWorkerFd = 3;
+
+export interface SpawnOrder {
+  launch: Launch;
+  slot: number;
+  generation: number;
+}
+
+export interface SpawnContext {
+  options: Options;
+  listeners: readonly Listener[];
+  socketPath: string;
+  notifySocket: string | null;
+  /** The soft limit on descriptors that einhorn was started with: Node raised its own before any script ran. */
+  nofile: { soft: number; hard: number } | null;
+}
+
+/** The worker's pid, and with `-g` our end of its own connection. Throws {code, syscall} when it cannot be executed. */
+export function spawnWorker(order: SpawnOrder, context: SpawnContext): { pid: Pid; connection: number | null } {
+  const { options, listeners, nofile } = context;
+  const { worker, config } = options;
+  const fds = listeners.map((listener) => listener.fds[0] as number);
+  const pair = options.commandSocketAsFd ? native.socketPair({ type: sockStream }) : null;
+  const env = workerEnvironment({
+    launchEnv: order.launch.env,
+    sockets: listeners.map((listener, index) => workerSocket(listener, options, index)),
+    masterPid: process.pid,
+    sockPath: context.socketPath,
+    sockFd: pair === null ? null : firstWorkerFd + fds.length,
+    slot: order.slot,
+    generation: order.generation,
+    notifySocket: context.notifySocket,
+    watchdogMs: config.watchdogMs,
+  });
+  const program = order.launch.argv[0] ?? "";
+  const limits = nofile === null ? [] : [{ resource: rlimitNofile, ...nofile }];
+  try {
+    const pid = native.spawn({
+      files: candidatesOf(program, order.launch.env.PATH),
+      args: order.launch.argv,
+      env,
+      fds: pair === null ? fds : [...fds, pair[1]],
+      cwd: order.launch.cwd,
+      limits: [...limits, ...worker.limits],
+      ...(worker.umask === null ? {} : { umask: worker.umask }),
+      ...(worker.user === null ? {} : worker.user),
+      ...(worker.oomScoreAdj === null ? {} : { oomScoreAdj: worker.oomScoreAdj }),
+      ...(worker.nice === null ? {} : { nice: worker.nice }),
+      ...(options.killChildrenOnExit ? { deathSignal: deathSignal(options) } : {}),
+    });
+    return { pid, connection: pair === null ? null : pair[0] };
+  } catch (error) {
+    if (pair !== null) closeSync(pair[0]);
+    throw error;
+  } finally {
+    if (pair !== null) closeSync(pair[1]);
+  }
+}
+
+/** `-k`: upstream's is USR2 (lib/einhorn/prctl.rb); the kernel cannot look what the worker catches, so `auto` means that too. */
+function deathSignal(options: Options): number {
+  const { gracefulSignal } = options.config;
+  return signalNumber(gracefulSignal === "auto" ? "SIGUSR2" : gracefulSignal) ?? 15;
+}
+
+function workerSocket(listener: Listener, options: Options, index: number): WorkerSocket {
+  const bind = options.binds.find((other) => other.text === listener.text);
+  const address = listener.address.replace(/^(udp|unix):/, "");
+  const at = address.lastIndexOf(":");
+  return {
+    fd: firstWorkerFd + index,
+    family: listener.family,
+    name: bind?.name ?? listener.text,
+    address: listener.port === null ? { path: address } : { host: address.slice(0, at), port: listener.port },
+  };
+}
