@@ -46,6 +46,7 @@ static Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exportSignals(env, exports);
   exportReactor(env, exports);
   exportSockets(env, exports);
+  exportCrash(env, exports);
   return exports;
 }
 

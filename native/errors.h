@@ -169,5 +169,8 @@ void exportExec(Napi::Env env, Napi::Object exports);
 void exportSignals(Napi::Env env, Napi::Object exports);
 void exportReactor(Napi::Env env, Napi::Object exports);
 void exportSockets(Napi::Env env, Napi::Object exports);
+void exportCrash(Napi::Env env, Napi::Object exports);
+/** Makes the other threads leave the signals alone that are caught; async-signal-safe. */
+void holdForCrash();
 /** reap() is about to look: the next SIGCHLD is worth a record again. */
 void rearmSigchld();
