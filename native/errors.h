@@ -43,6 +43,9 @@ class Call {
   Napi::Env env;
   napi_value options;
 
+  /** Leaves this call's memory to whom it was given. */
+  void keep() { last = nullptr; }
+
   template <typename T>
   T* take(size_t count) {
     auto block = static_cast<Block*>(calloc(1, sizeof(Block) + count * sizeof(T)));
@@ -148,5 +151,8 @@ void exportExec(Napi::Object exports);
 void exportSignals(Napi::Object exports);
 void exportReactor(Napi::Object exports);
 void exportSockets(Napi::Object exports);
+void exportCrash(Napi::Object exports);
+/** Makes the other threads leave the signals alone that are caught; async-signal-safe. */
+void holdForCrash();
 /** reap() is about to look: the next SIGCHLD is worth a record again. */
 void rearmSigchld();
