@@ -50,7 +50,7 @@ void copyMaps() {
   int maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
   ssize_t length;
   for (off_t at = 0; at < mapsMax && (length = read(maps, buffer, sizeof buffer)) > 0; at += length)
-    if (pwrite(stateFd, buffer, static_cast<size_t>(length), mapsAt + at) < 0) break;
+    if (syscall(SYS_pwrite64, stateFd, buffer, static_cast<size_t>(length), mapsAt + at) < 0) break;
   close(maps);
 }
 
@@ -60,11 +60,11 @@ void crash(int signal, siginfo_t* info, void* context) {
   if (info->si_code > 0) note.address = reinterpret_cast<uint64_t>(info->si_addr);
   else note.sender = info->si_pid;
   timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
+  syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &now);
   note.at = static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) / 1e6;
   walk(context, note.stack);
   bool isFirst = !__atomic_exchange_n(&noted, 1, __ATOMIC_SEQ_CST);
-  if (isFirst && pwrite(stateFd, &note, sizeof note, noteAt) == sizeof note) copyMaps();
+  if (isFirst && syscall(SYS_pwrite64, stateFd, &note, sizeof note, noteAt) == sizeof note) copyMaps();
   if (syscall(SYS_gettid) != pid) {
     // Workers that are to die with their parent would die with its main thread (prctl(2), PR_SET_PDEATHSIG): that one executes.
     syscall(SYS_tgkill, pid, pid, SIGABRT);
@@ -92,7 +92,7 @@ Napi::Value surviveCrashes(Call& call) {
   stack.ss_size = stackSize;
   stack.ss_sp = mmap(nullptr, stackSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (stack.ss_sp == MAP_FAILED) return call.fail("mmap");
-  if (sigaltstack(&stack, nullptr) < 0) return call.fail("sigaltstack");
+  if (syscall(SYS_sigaltstack, &stack, nullptr) < 0) return call.fail("sigaltstack");
   struct sigaction action {};
   action.sa_sigaction = crash;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK;
