@@ -119,6 +119,8 @@ function compile(name, folder) {
 
 async function bundle() {
   const inputs = [...filesBelow(join(root, "src")), join(root, "package.json"), import.meta.filename];
+  for (const file of readdirSync(join(root, "share/zygote")))
+    cpSync(join(root, "share/zygote", file), join(dist, file));
   const wanted = bundles.filter(({ source }) => existsSync(join(root, source)));
   const stale = wanted.filter(({ file }) => isStale([join(dist, file)], inputs));
   if (stale.length === 0) return;

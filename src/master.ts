@@ -15,7 +15,7 @@ import { UserError } from "./errors.ts";
 import { documentFrom, Keeper } from "./keeping.ts";
 import { mergeReconfigured, type Options, readInvocation } from "./options.ts";
 import type { Ports } from "./ports.ts";
-import { type Supervisor, supervise } from "./supervisor.ts";
+import { reportSpawn, type Supervisor, supervise } from "./supervisor.ts";
 import { acceptQueue } from "./system/accept-queue.ts";
 import { createAuthority } from "./system/authority.ts";
 import { Alarm, now } from "./system/clock.ts";
@@ -27,6 +27,7 @@ import { closeListeners, type Listener, openListener, openListeners } from "./sy
 import { Log } from "./system/log.ts";
 import { native } from "./system/native.ts";
 import { type Announcement, notifyParent } from "./system/notify-parent.ts";
+import { Preload, type PreloadState, preloadFds } from "./system/preload.ts";
 import { probes } from "./system/probes.ts";
 import {
   catchesSignal,
@@ -41,7 +42,7 @@ import {
 import * as reactor from "./system/reactor.ts";
 import { type Check, checkPassed, executeNext, judgeCheck, readDocument, startCheck } from "./system/reexec.ts";
 import { catchSignals, release, type SignalPipe, withoutHold } from "./system/signals.ts";
-import { firstWorkerFd, rlimitNofile, spawnWorker } from "./system/spawner.ts";
+import { firstWorkerFd, rlimitNofile, type SpawnContext, spawnWorker } from "./system/spawner.ts";
 import { readCrash, Survival } from "./system/survival.ts";
 import { version } from "./version.ts";
 
@@ -56,6 +57,8 @@ interface Shell {
   http: { listener: Listener; connections: HandedOver[] } | null;
   control: ControlState;
   files: Files;
+  /** Zygotes that live; absent in documents of images before there were any. */
+  preload?: PreloadState | null;
   signals: SignalPipe;
   nofile: { soft: number; hard: number } | null;
   log: string;
@@ -65,6 +68,7 @@ interface Shell {
 }
 
 type Exit = (code: number) => never;
+type SpawnEffect = Parameters<Ports["processes"]["spawn"]>[0];
 
 /** First start: everything is opened before the first worker is started, and nothing is left behind when something fails. */
 export async function startMaster(
@@ -150,6 +154,7 @@ class Master {
   readonly #log: Log;
   readonly #alarm: Alarm;
   readonly #control: CommandServer;
+  readonly #preload: Preload | null;
   #http: HttpServer | null = null;
   #supervisor!: Supervisor;
   #signals!: SignalPipe;
@@ -173,6 +178,7 @@ class Master {
     });
     this.#alarm = new Alarm(() => this.#deliver({ kind: "woke" }));
     this.#control = this.#createControl();
+    this.#preload = this.#createPreload();
   }
 
   /** Everything is open: from here on failure is an event, not an exception. */
@@ -184,6 +190,7 @@ class Master {
     if (first.kind === "booted") {
       for (const { text, address } of this.#shell.listeners) this.#log.info(`Listening on ${address}`, { bind: text });
     }
+    this.#preload?.resume();
     this.#deliver(first);
     release();
     // Who died between the two images left no signal that anybody saw.
@@ -214,7 +221,7 @@ class Master {
         workerFd: firstWorkerFd + index,
       })),
       isPid1: process.pid === 1,
-      preload: options.preload === null ? null : { path: options.preload, active: false, reason: "not supported yet" },
+      preload: options.preload === null ? null : { path: options.preload, active: false, reason: "not loaded yet" },
     };
   }
 
@@ -277,6 +284,7 @@ class Master {
       files.listener,
       signals?.read,
       signals?.write,
+      ...preloadFds(this.#shell.preload ?? null),
     ]);
     for (const name of readdirSync("/proc/self/fd")) {
       const fd = Number(name);
@@ -289,6 +297,7 @@ class Master {
 
   #deliver(event: Event): void {
     this.#supervisor.deliver(event);
+    this.#preload?.follow(this.#supervisor.state());
   }
 
   #ports(): Ports {
@@ -325,16 +334,53 @@ class Master {
     };
   }
 
-  #spawn(order: Parameters<Ports["processes"]["spawn"]>[0]): Pid {
-    const { pid, connection } = spawnWorker(order, {
+  /** Null: a zygote forks it, and the event comes later. */
+  #spawn(order: SpawnEffect): Pid | null {
+    return this.#preload?.order(order) ? null : this.#execute(order);
+  }
+
+  #execute(order: Omit<SpawnEffect, "kind">): Pid {
+    const { pid, connection } = spawnWorker(order, this.#spawnContext());
+    if (connection !== null) this.#adopt(connection, pid);
+    return pid;
+  }
+
+  #adopt(connection: number, pid: Pid): void {
+    this.#control.adopt({ fd: connection, pid, uid: process.geteuid?.() ?? 0 });
+  }
+
+  #spawnContext(): SpawnContext {
+    return {
       options: this.#options,
       listeners: this.#shell.listeners,
       socketPath: this.#shell.files.socketPath,
       notifySocket: null,
       nofile: this.#shell.nofile,
-    });
-    if (connection !== null) this.#control.adopt({ fd: connection, pid, uid: process.geteuid?.() ?? 0 });
-    return pid;
+    };
+  }
+
+  #createPreload(): Preload | null {
+    const { preload } = this.#options;
+    if (preload === null) return null;
+    return new Preload(
+      preload,
+      {
+        context: () => this.#spawnContext(),
+        state: () => this.#supervisor.state(),
+        now,
+        execute: (order) =>
+          reportSpawn(
+            order.id,
+            () => this.#execute(order),
+            (event) => this.#deliver(event),
+          ),
+        adopt: (connection, pid) => this.#adopt(connection, pid),
+        deliver: (event) => this.#deliver(event),
+        kill: (pid) => kill(pid, "SIGKILL"),
+        log: (level, message) => this.#log.write(level, message, {}),
+      },
+      this.#shell.preload ?? null,
+    );
   }
 
   #signal(pid: Pid, signal: Signal | "graceful"): Signal {
@@ -357,11 +403,12 @@ class Master {
   /** Every child, whosever it was, in one drain; a thousand at once take several turns of the loop. */
   #reap(): void {
     const { exits, childless, more } = reap();
+    this.#preload?.listen();
     let orphans = 0;
     const workers = new Set(this.#supervisor.state().workers.map(({ pid }) => pid));
     for (const exit of exits) {
       if (exit.pid === this.#check?.pid) this.#endCheck(exit.code, exit.signal);
-      else if (!workers.has(exit.pid)) orphans += 1;
+      else if (!workers.has(exit.pid)) orphans += this.#preload?.died(exit) ? 0 : 1;
       else
         this.#deliver({
           kind: "exited",
@@ -404,6 +451,7 @@ class Master {
       ...this.#shell,
       http: http === null ? null : { ...http, connections: probes },
       control: this.#control.toState(),
+      preload: this.#preload?.toState() ?? null,
       signals: this.#signals,
       log: "",
       execMs: now(),
@@ -417,7 +465,7 @@ class Master {
       kernel: { ...native, close: closeSync, watch: reactor.watch, unwatch: reactor.unwatch },
       authority: createAuthority({
         uid: process.geteuid?.() ?? 0,
-        isWorker: (pid) => this.#supervisor.state().workers.some((worker) => worker.pid === pid),
+        isWorker: (pid) => this.#isWorker(pid),
       }),
       handlers: {
         command: (asker, request) => {
@@ -438,6 +486,13 @@ class Master {
         trouble: (message) => this.#log.error(message),
       },
     });
+  }
+
+  #isWorker(pid: Pid): boolean {
+    const isKnown = () => this.#supervisor.state().workers.some((worker) => worker.pid === pid);
+    if (isKnown()) return true;
+    this.#preload?.listen();
+    return isKnown();
   }
 
   #startHttp(): void {
@@ -470,6 +525,7 @@ class Master {
   }
 
   #leave(code: number): void {
+    this.#preload?.kill();
     this.#http?.close();
     this.#control.close();
     const { listeners, http, files } = this.#shell;

@@ -296,6 +296,8 @@ export type Event =
   | { kind: "signalled"; id: number; signal: Signal }
   | { kind: "acked"; pid: Pid; via: "command" | "notify" }
   | { kind: "pinged"; pid: Pid; requestId: string | null }
+  /** How it is with the zygote of the wanted generation; "off": its workers are started by exec. */
+  | { kind: "preloaded"; path: string; progress: "loading" | "active" | "off"; reason: string | null }
   | { kind: "notified"; pid: Pid; status?: string; stopping?: true; extendMs?: Millis; watchdog?: true }
   | { kind: "measured"; rssBytes: Readonly<Record<Pid, number>> }
   | { kind: "asked"; asker: Asker; command: Command }
