@@ -216,7 +216,7 @@ function readConfig(args: readonly string[], request: Request): Command {
 
 /** `{a: 1, b: 2}` or `a: 1, b: 2`: the flat flow mapping that settings need; anything else is refused. */
 function parseFlow(text: string): Record<string, unknown> {
-  const inner = text.trim().replace(/^\{([^]*)\}$/, "$1");
+  const inner = text.trim().replace(/^\{([\s\S]*)\}$/, "$1");
   const mapping: Record<string, unknown> = {};
   for (const part of inner.split(",").filter((piece) => piece.trim() !== "")) {
     const pair = /^\s*["':]?([a-z][a-z_-]*)["']?\s*(?::|=>|=)\s*["']?([^"'{}[\]]*?)["']?\s*$/i.exec(part);

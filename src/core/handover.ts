@@ -71,7 +71,7 @@ function decodeWorker(given: unknown): Worker {
 
 /** The template with every known field replaced by the given one where that has a fitting type. */
 function adopt<T extends object>(template: T, given: Record<string, unknown>): T {
-  const result: Record<string, unknown> = { ...template };
+  const result: Record<string, unknown> = { ...(template as Record<string, unknown>) };
   for (const [key, standard] of Object.entries(template)) {
     const value = given[key];
     if (value === undefined) continue;

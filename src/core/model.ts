@@ -125,7 +125,9 @@ export type Cause =
   | { kind: "signal"; signal: Signal; oom: boolean }
   | { kind: "unspawned"; errno: string; syscall: string }
   /** Stopped by the master because no ACK came in time. */
-  | { kind: "unacked"; afterMs: Millis };
+  | { kind: "unacked"; afterMs: Millis }
+  /** It ended while the master itself was restarting after a crash: how, nobody saw. */
+  | { kind: "lost" };
 
 /** What the shell knows and `state` shows: fixed for one image. */
 export interface About {
@@ -262,6 +264,19 @@ export type Event =
   | { kind: "booted"; about: About; launch: Launch }
   /** A new image took over; `execMs` is when the old one called execve. `launch` is what new workers start from. */
   | { kind: "reexeced"; execMs: Millis; about: About; launch: Launch }
+  /**
+   * This image took over after a crash, the `recent`th within a minute. `lost` are workers that ended unseen, `found` are
+   * children that the crashed turn had started, `connections` are those that are still open.
+   */
+  | {
+      kind: "crashed";
+      reason: string;
+      recent: number;
+      about: About;
+      lost: readonly Pid[];
+      found: readonly { pid: Pid; slot: number; generation: Generation }[];
+      connections: readonly ConnectionId[];
+    }
   | { kind: "spawned"; id: number; pid: Pid }
   | { kind: "unspawned"; id: number; errno: string; syscall: string }
   | {
@@ -281,6 +296,8 @@ export type Event =
   | { kind: "signalled"; id: number; signal: Signal }
   | { kind: "acked"; pid: Pid; via: "command" | "notify" }
   | { kind: "pinged"; pid: Pid; requestId: string | null }
+  /** How it is with the zygote of the wanted generation; "off": its workers are started by exec. */
+  | { kind: "preloaded"; path: string; progress: "loading" | "active" | "off"; reason: string | null }
   | { kind: "notified"; pid: Pid; status?: string; stopping?: true; extendMs?: Millis; watchdog?: true }
   | { kind: "measured"; rssBytes: Readonly<Record<Pid, number>> }
   | { kind: "asked"; asker: Asker; command: Command }

@@ -41,8 +41,8 @@ const rules: readonly ((turn: Turn) => void)[] = [
   retireExcess,
   recycleWorn,
   completeUpgrade,
-  spawnMissing,
   giveUp,
+  spawnMissing,
   tellAll,
   killOverdue,
   exitWhenEmpty,
@@ -138,7 +138,8 @@ function retireStale(turn: Turn): void {
   if (state.mode.kind === "upgrading") {
     const { upgrade } = state.mode;
     const held = upgrade.paused || !upgrade.canaryPassed || (upgrade.strategy === "fleet" && !complete);
-    if (held) spare = 0;
+    // Held back, only what is too many without the new workers goes.
+    if (held) spare = Math.max(0, count.stale.ready - state.config.number);
   }
   if (complete) spare = count.stale.ready;
   // Oldest generation first: after an upgrade that started over, the one in between is the closer to what is wanted.

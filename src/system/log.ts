@@ -1,0 +1,225 @@
+/**
+ * The master's log on stderr: one line per fact, one write(2) per line, and never a wait. A collector that does not read
+ * its pipe must not stop PID 1: what does not fit is kept, up to a limit, then dropped and counted.
+ *
+ * The descriptor is shared with every worker, and O_NONBLOCK belongs to what is shared (fcntl(2)): it is not touched. Pipes
+ * and terminals are opened once more for a description of our own; where that is refused, poll(2) is asked first.
+ */
+import { closeSync, constants, fstatSync, openSync, writeSync } from "node:fs";
+import type { Level } from "../core/model.ts";
+
+export type Fields = Readonly<Record<string, string | number | boolean | null>>;
+
+/** What the log needs of the reactor (system/reactor.ts). */
+export interface Watcher {
+  watch(fd: number, wanted: { writable: true }, callback: () => void): void;
+  unwatch(fd: number): void;
+}
+
+/** poll(2) with timeout 0, as the addon has it: bit 2 says writable. */
+export type Poll = (order: { fd: number; events: number }) => number;
+
+export interface LogSettings {
+  format: "text" | "json";
+  level: Level;
+  watcher: Watcher;
+  poll: Poll;
+  /** Default 2. */
+  fd?: number;
+  /** Lines an earlier image could not write: what `pending` gave it. */
+  pending?: string;
+  /** Default 256 KiB. */
+  maxPendingBytes?: number;
+}
+
+/** pipe(7): a write of up to PIPE_BUF bytes is not mixed with others', and a pipe that polls writable takes it whole. */
+const maxLineBytes = 4096;
+const writableBit = 2;
+const ranks: Readonly<Record<Level, number>> = { debug: 0, info: 1, error: 2 };
+
+export class Log {
+  level: Level;
+  readonly #format: "text" | "json";
+  readonly #watcher: Watcher;
+  readonly #poll: Poll;
+  readonly #fd: number;
+  /** Of our own description, O_NONBLOCK; else `#fd` itself, which may block and is polled first. */
+  readonly #own: number | null;
+  readonly #maxPendingBytes: number;
+  #pending: Buffer[] = [];
+  #pendingBytes = 0;
+  #dropped = 0;
+  #watching = false;
+
+  constructor(settings: LogSettings) {
+    this.level = settings.level;
+    this.#format = settings.format;
+    this.#watcher = settings.watcher;
+    this.#poll = settings.poll;
+    this.#fd = settings.fd ?? 2;
+    this.#own = reopen(this.#fd);
+    this.#maxPendingBytes = settings.maxPendingBytes ?? 256 * 1024;
+    for (const line of (settings.pending ?? "").split(/(?<=\n)/)) if (line !== "") this.#enqueue(Buffer.from(line));
+    this.#drain();
+  }
+
+  /** Writes one line if `level` reaches the threshold. Never throws, never waits. */
+  write(level: Level, message: string, fields: Fields = {}): void {
+    if (ranks[level] < ranks[this.level]) return;
+    this.#drain();
+    this.#reportDropped();
+    this.#enqueue(formatLine(this.#format, level, message, fields));
+    this.#drain();
+  }
+
+  debug(message: string, fields?: Fields): void {
+    this.write("debug", message, fields);
+  }
+
+  info(message: string, fields?: Fields): void {
+    this.write("info", message, fields);
+  }
+
+  error(message: string, fields?: Fields): void {
+    this.write("error", message, fields);
+  }
+
+  /** What is not written yet, for the next image; it is taken out of this one. */
+  takePending(): string {
+    const text = Buffer.concat(this.#pending).toString();
+    this.#forget();
+    this.#reportDropped();
+    const lost = Buffer.concat(this.#pending).toString();
+    this.#forget();
+    return text + lost;
+  }
+
+  /** Forgets the watch and our own description. Lines written afterwards go nowhere. */
+  close(): void {
+    this.takePending();
+    this.level = "error";
+    if (this.#own !== null) closeSync(this.#own);
+  }
+
+  #forget(): void {
+    this.#pending = [];
+    this.#pendingBytes = 0;
+    this.#wantWritable(false);
+  }
+
+  #enqueue(line: Buffer): void {
+    // Once a line was lost, those after it are too, until their number stands where they would.
+    if (this.#dropped > 0 || this.#pendingBytes + line.length > this.#maxPendingBytes) {
+      this.#dropped += 1;
+      return;
+    }
+    this.#pending.push(line);
+    this.#pendingBytes += line.length;
+  }
+
+  #drain(): void {
+    while (this.#pending[0] !== undefined) {
+      const written = this.#writeSome(this.#pending[0]);
+      if (written === 0) break;
+      this.#pendingBytes -= written;
+      if (written < this.#pending[0].length) this.#pending[0] = this.#pending[0].subarray(written);
+      else this.#pending.shift();
+    }
+    this.#wantWritable(this.#pending.length > 0);
+  }
+
+  /** Bytes written; all of them are gone too when nobody can read them any more. 0: full. */
+  #writeSome(line: Buffer): number {
+    try {
+      if (this.#own !== null) return writeSync(this.#own, line);
+      if ((this.#poll({ fd: this.#fd, events: writableBit }) & writableBit) === 0) return 0;
+      return writeSync(this.#fd, line);
+    } catch (error) {
+      // EPIPE, EBADF, ENOSPC, EIO: there is no other place to say so, and the workers go on.
+      return (error as NodeJS.ErrnoException).code === "EAGAIN" ? 0 : line.length;
+    }
+  }
+
+  /** Says how much was lost as soon as there is room for it. */
+  #reportDropped(): void {
+    if (this.#dropped === 0 || this.#pendingBytes + maxLineBytes > this.#maxPendingBytes) return;
+    const lost = this.#dropped;
+    this.#dropped = 0;
+    this.#enqueue(formatLine(this.#format, "error", "log lines were lost: stderr was not read", { lost }));
+  }
+
+  #wantWritable(wanted: boolean): void {
+    if (wanted === this.#watching) return;
+    this.#watching = wanted;
+    const fd = this.#own ?? this.#fd;
+    if (!wanted) return this.#watcher.unwatch(fd);
+    try {
+      this.#watcher.watch(fd, { writable: true }, () => {
+        this.#drain();
+        this.#reportDropped();
+        this.#drain();
+      });
+    } catch {
+      // Closed (EBADF): nothing is ever written there again.
+      this.#watching = false;
+      this.#forget();
+    }
+  }
+}
+
+/** A second description of a pipe or terminal, or null: not one, or not permitted (EACCES; ENXIO for sockets). */
+function reopen(fd: number): number | null {
+  try {
+    // A file has one offset per description: workers and we would write over each other. It never blocks either.
+    const stat = fstatSync(fd);
+    if (!stat.isFIFO() && !stat.isCharacterDevice()) return null;
+    const { O_WRONLY, O_APPEND, O_NONBLOCK, O_NOCTTY } = constants;
+    return openSync(`/proc/self/fd/${fd}`, O_WRONLY | O_APPEND | O_NONBLOCK | O_NOCTTY);
+  } catch {
+    return null;
+  }
+}
+
+/** At most maxLineBytes: strings that are too long are cut, then the fields left out. */
+function formatLine(format: "text" | "json", level: Level, message: string, fields: Fields): Buffer {
+  const time = new Date().toISOString();
+  const make = format === "json" ? jsonLine : textLine;
+  for (const maxLength of [maxLineBytes, 1000, 250]) {
+    const entries = Object.entries(fields).filter(([, value]) => value !== null);
+    const cut = entries.map(
+      ([key, value]) => [key, typeof value === "string" ? shorten(value, maxLength) : value] as const,
+    );
+    const line = Buffer.from(`${make(time, level, shorten(message, maxLength), cut)}\n`);
+    if (line.length <= maxLineBytes) return line;
+  }
+  return Buffer.from(`${make(time, level, shorten(message, 250), [])}\n`);
+}
+
+function shorten(text: string, maxLength: number): string {
+  return text.length <= maxLength ? text : `${text.slice(0, maxLength)}...`;
+}
+
+type Entries = readonly (readonly [string, string | number | boolean | null])[];
+
+function textLine(time: string, level: Level, message: string, fields: Entries): string {
+  const pairs = fields.map(([key, value]) => ` ${key}=${textValue(String(value))}`);
+  return `${time} [${level.toUpperCase()}] ${printable(message)}${pairs.join("")}`;
+}
+
+function textValue(value: string): string {
+  return /^[^\s"=\\\p{Cc}]+$/u.test(value) ? value : printable(JSON.stringify(value));
+}
+
+/** Workers' words may be in a message: they must not forge a line or command the terminal. */
+function printable(text: string): string {
+  return text.replace(/\p{Cc}/gu, (char) => {
+    const short = { "\n": "\\n", "\r": "\\r", "\t": "\\t" }[char];
+    return short ?? `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  });
+}
+
+function jsonLine(time: string, level: Level, message: string, fields: Entries): string {
+  // Named twice: the first time for their place, the second against a field of the same name.
+  const own = { time, level, message };
+  return printable(JSON.stringify({ ...own, ...Object.fromEntries(fields), ...own }));
+}

@@ -1,0 +1,123 @@
+/**
+ * The master replacing its own image in the same PID: the document in a memory file, the proof that the new image can
+ * read it, and execve itself.
+ */
+import { closeSync, fstatSync, readSync, writeSync } from "node:fs";
+import type { Pid } from "../core/model.ts";
+import type { Options } from "../options.ts";
+import { native } from "./native.ts";
+import { candidatesOf } from "./processes.ts";
+import { hold, release, withHold, withoutHold } from "./signals.ts";
+
+/** What the check prints when all is well: a program that merely exits with 0 has proved nothing. */
+export const checkPassed = "einhorn can take over";
+/** The end of what a failed check wrote, for the answer. */
+const reasonBytesMax = 2000;
+
+/** `document` in a memory file, ready to be inherited. */
+export function writeDocument(document: unknown): number {
+  const fd = native.memoryFile({ name: "einhorn-state" });
+  const bytes = Buffer.from(JSON.stringify(document));
+  for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at, bytes.length - at, at);
+  return fd;
+}
+
+/** Reads the whole file from its beginning, wherever its offset is, and leaves it open. */
+export function readDocument(fd: number): unknown {
+  const bytes = Buffer.alloc(fstatSync(fd).size);
+  for (let at = 0; at < bytes.length; ) {
+    const got = readSync(fd, bytes, at, bytes.length - at, at);
+    if (got === 0) break;
+    at += got;
+  }
+  return JSON.parse(bytes.toString());
+}
+
+/** The command that starts the next image: --reexec-as, or this program as it was started; `running` is this one in any case. */
+export function command(options: Options, which: "next" | "running" = "next"): readonly string[] {
+  return (
+    (which === "next" ? options.reexecAs : null) ?? [process.execPath, ...process.execArgv, process.argv[1] as string]
+  );
+}
+
+/** The environment that einhorn was started with, less --drop-env-var. */
+export function environment(options: Options): Record<string, string> {
+  const env = withoutHold(process.env as Record<string, string>);
+  for (const name of options.dropEnvVars) delete env[name];
+  return env;
+}
+
+export const pairs = (env: Readonly<Record<string, string>>) =>
+  Object.entries(env).map(([name, value]) => `${name}=${value}`);
+
+/** A check under way: an ordinary child, whose end comes through the one way that all ends come. */
+export interface Check {
+  pid: Pid;
+  output: number;
+  command: string;
+  timedOut: boolean;
+}
+
+/** Starts the proof on a copy of the state. Throws {code, syscall} when the command cannot be executed. */
+export function startCheck(options: Options, document: unknown): Check {
+  const words = [...command(options), "--upgrade-check", "--with-state-fd", "3"];
+  const env = environment(options);
+  const state = writeDocument(document);
+  const output = native.memoryFile({ name: "einhorn-check", private: true });
+  try {
+    const files = candidatesOf(words[0] as string, env.PATH);
+    const pid = native.spawn({ files, args: words, env: pairs(env), fds: [state], stdio: [null, output, output] });
+    return { pid, output, command: words.join(" "), timedOut: false };
+  } catch (error) {
+    closeSync(output);
+    throw error;
+  } finally {
+    closeSync(state);
+  }
+}
+
+/** Null if the new image proved itself, else the reason in words. Closes the check's output. */
+export function judgeCheck(check: Check, code: number | null, signal: string | null): string | null {
+  const bytes = Buffer.alloc(Math.min(fstatSync(check.output).size, reasonBytesMax));
+  readSync(check.output, bytes, 0, bytes.length, Math.max(0, fstatSync(check.output).size - bytes.length));
+  closeSync(check.output);
+  const said = bytes.toString().trim();
+  if (code === 0 && said.endsWith(checkPassed)) return null;
+  if (check.timedOut) return `\`${check.command}\` did not finish in time`;
+  const end = code === null ? `was killed by ${signal}` : `exited with code ${code}`;
+  const hint = code === 0 ? ", but what it runs is not einhorn; see --reexec-as" : "";
+  return `\`${check.command}\` ${end}${hint}${said === "" ? " and said nothing" : `: ${said}`}`;
+}
+
+/** Does not return when it succeeds; else the reason. The document must describe everything that is to live on. */
+export function executeNext(options: Options, document: unknown): string {
+  const words = command(options);
+  const env = environment(options);
+  let state = -1;
+  hold();
+  try {
+    state = writeDocument(document);
+    const args = [...words, "--with-state-fd", String(state), "--", ...options.program];
+    const error = firstFailure(candidatesOf(words[0] as string, env.PATH), args, pairs(withHold(env)));
+    return `${words[0]}: ${error}`;
+  } catch (error) {
+    return (error as Error).message;
+  } finally {
+    if (state >= 0) closeSync(state);
+    release();
+  }
+}
+
+function firstFailure(files: readonly string[], args: readonly string[], env: readonly string[]): string {
+  let last = "not found";
+  for (const file of files) {
+    try {
+      native.exec({ file, args, env });
+    } catch (error) {
+      const { code, syscall, message } = error as NodeJS.ErrnoException;
+      last = code === undefined ? message : `${syscall} failed with ${code}`;
+      if (code !== "ENOENT" && code !== "ENOTDIR") return last;
+    }
+  }
+  return last;
+}

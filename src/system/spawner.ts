@@ -1,0 +1,118 @@
+/** From the core's order to a running worker: files to try, descriptors, environment, limits, user. */
+import { closeSync } from "node:fs";
+import type { Launch, Pid } from "../core/model.ts";
+import { inheritedVariables, type WorkerSocket, workerVariables } from "../core/worker-env.ts";
+import type { Options } from "../options.ts";
+import type { Listener } from "./listeners.ts";
+import { native } from "./native.ts";
+import { candidatesOf, signalNumber } from "./processes.ts";
+
+/** getrlimit(2). */
+export const rlimitNofile = 7;
+const sockStream = 1;
+/** Descriptors in a worker begin here: systemd's convention (sd_listen_fds(3)). */
+export const firstWorkerFd = 3;
+
+export interface SpawnOrder {
+  launch: Launch;
+  slot: number;
+  generation: number;
+}
+
+export interface SpawnContext {
+  options: Options;
+  listeners: readonly Listener[];
+  socketPath: string;
+  notifySocket: string | null;
+  /** The soft limit on descriptors that einhorn was started with: Node raised its own before any script ran. */
+  nofile: { soft: number; hard: number } | null;
+}
+
+/** What one worker gets beside what its generation has: `fds` become 3, 4, ..., `variables` are "K=V" strings. */
+export interface Outfit {
+  fds: readonly number[];
+  variables: readonly string[];
+  /** PR_SET_PDEATHSIG; 0 is none. */
+  deathSignal: number;
+  /** With `-g`: our end of the worker's own connection. */
+  connection: number | null;
+  /** Ours to close when the worker has its copies. */
+  close: readonly number[];
+}
+
+export function outfitWorker(order: { slot: number; generation: number }, context: SpawnContext): Outfit {
+  const { options, listeners } = context;
+  const fds = listeners.map((listener) => listener.fds[0] as number);
+  const pair = options.commandSocketAsFd ? native.socketPair({ type: sockStream }) : null;
+  const variables = workerVariables({
+    sockets: listeners.map((listener, index) => workerSocket(listener, options, index)),
+    masterPid: process.pid,
+    sockPath: context.socketPath,
+    sockFd: pair === null ? null : firstWorkerFd + fds.length,
+    slot: order.slot,
+    generation: order.generation,
+    notifySocket: context.notifySocket,
+    watchdogMs: options.config.watchdogMs,
+  });
+  return {
+    fds: pair === null ? fds : [...fds, pair[1]],
+    variables,
+    deathSignal: options.killChildrenOnExit ? deathSignal(options) : 0,
+    connection: pair === null ? null : pair[0],
+    close: pair === null ? [] : [pair[1]],
+  };
+}
+
+/** What all workers of a launch are started with: directory, limits, user. Also what a zygote is started with, for its forks inherit it. */
+export function settingsOf(launch: Launch, { options, nofile }: Pick<SpawnContext, "options" | "nofile">) {
+  const { worker } = options;
+  const limits = nofile === null ? [] : [{ resource: rlimitNofile, ...nofile }];
+  return {
+    cwd: launch.cwd,
+    limits: [...limits, ...worker.limits],
+    ...(worker.umask === null ? {} : { umask: worker.umask }),
+    ...(worker.user === null ? {} : worker.user),
+    ...(worker.oomScoreAdj === null ? {} : { oomScoreAdj: worker.oomScoreAdj }),
+    ...(worker.nice === null ? {} : { nice: worker.nice }),
+    ...(options.killChildrenOnExit ? { deathSignal: deathSignal(options) } : {}),
+  };
+}
+
+/** The worker's pid, and with `-g` our end of its own connection. Throws {code, syscall} when it cannot be executed. */
+export function spawnWorker(order: SpawnOrder, context: SpawnContext): { pid: Pid; connection: number | null } {
+  const outfit = outfitWorker(order, context);
+  const { launch } = order;
+  try {
+    const pid = native.spawn({
+      ...settingsOf(launch, context),
+      files: candidatesOf(launch.argv[0] ?? "", launch.env.PATH),
+      args: launch.argv,
+      env: [...inheritedVariables(launch.env), ...outfit.variables],
+      fds: outfit.fds,
+    });
+    return { pid, connection: outfit.connection };
+  } catch (error) {
+    if (outfit.connection !== null) closeSync(outfit.connection);
+    throw error;
+  } finally {
+    for (const fd of outfit.close) closeSync(fd);
+  }
+}
+
+/** `-k`: upstream's is USR2 (lib/einhorn/prctl.rb); the kernel cannot look what the worker catches, so `auto` means that too. */
+function deathSignal(options: Options): number {
+  const { gracefulSignal } = options.config;
+  return signalNumber(gracefulSignal === "auto" ? "SIGUSR2" : gracefulSignal) ?? 15;
+}
+
+function workerSocket(listener: Listener, options: Options, index: number): WorkerSocket {
+  const bind = options.binds.find((other) => other.text === listener.text);
+  const address = listener.address.replace(/^(udp|unix):/, "");
+  const at = address.lastIndexOf(":");
+  return {
+    fd: firstWorkerFd + index,
+    family: listener.family,
+    name: bind?.name ?? listener.text,
+    address: listener.port === null ? { path: address } : { host: address.slice(0, at), port: listener.port },
+  };
+}

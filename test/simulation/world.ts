@@ -1,0 +1,491 @@
+/**
+ * A second world for the master: a fake kernel, fake clock and fake clients, driven by a seed. The real supervisor and
+ * the real core run in it; only what lies behind `Ports` is made up. Every choice of order is the seed's.
+ */
+import type { Asker, Config, Effect, Event, Launch, Millis, Pid, Signal, State } from "../../src/core/model.ts";
+import type { Ports } from "../../src/ports.ts";
+import type { Supervisor } from "../../src/supervisor.ts";
+import { Checks } from "./checks.ts";
+import { Chance } from "./random.ts";
+
+/** The code under test: the real one, or a copy broken on purpose (mutations.test.ts). */
+export interface Code {
+  supervise(initial: State, ports: Ports): Supervisor;
+  initialState: typeof import("../../src/core/initial.ts").initialState;
+  encodeState: typeof import("../../src/core/handover.ts").encodeState;
+  decodeState: typeof import("../../src/core/handover.ts").decodeState;
+  readCommand: typeof import("../../src/core/commands.ts").readCommand;
+}
+
+/** How the code of one generation behaves; `Launch.env.RELEASE` carries it. */
+export const releases = ["good", "slow", "dies-at-start", "never-acks", "acks-then-dies", "missing", "flaky"] as const;
+export type Release = (typeof releases)[number];
+
+export interface Process {
+  pid: Pid;
+  id: number;
+  slot: number;
+  generation: number;
+  release: Release;
+  bornAt: Millis;
+  /** When it will ACK or end by itself; null is never. */
+  ackAt: Millis | null;
+  endAt: Millis | null;
+  endsWith: { code: number | null; signal: Signal | null };
+  deaf: boolean;
+  acked: boolean;
+  /** Signals that the master sent, in order. */
+  got: Signal[];
+  told: boolean;
+}
+
+/** Unwinds the old master: execve does not return. */
+class Replaced extends Error {
+  readonly next: State;
+  readonly at: Millis;
+  constructor(next: State, at: Millis) {
+    super("replaced");
+    this.next = next;
+    this.at = at;
+  }
+}
+
+const baseConfig: Config = {
+  number: 4,
+  ackMode: { kind: "manual" },
+  respawnMs: 1000,
+  backlog: 100,
+  maxUnacked: null,
+  cpus: 2,
+  maxUpgradeAdditional: null,
+  signalTimeoutMs: null,
+  ackTimeoutMs: null,
+  gracefulSignal: "auto",
+  drainDelayMs: 0,
+  gracePeriodMs: null,
+  readyMin: { kind: "percent", percent: 100 },
+  upgradeTimeoutMs: null,
+  upgradeMaxDeaths: 3,
+  giveUpAfter: null,
+  respawn: true,
+  maxRssBytes: null,
+  maxAgeMs: null,
+  watchdogMs: null,
+  verbosity: "info",
+};
+
+export class World {
+  readonly chance: Chance;
+  readonly checks: Checks;
+  readonly trace: string[] = [];
+  readonly processes = new Map<Pid, Process>();
+  /** Ended, not yet reaped: what waitpid would give, in any order the kernel likes. */
+  readonly zombies: Process[] = [];
+  readonly config: Config;
+  now: Millis = 1000;
+  exited: number | null = null;
+  stopRequests = 0;
+  /** The release that the next started image finds on disk. */
+  onDisk: Release = "good";
+  checkFails = false;
+  execFails = false;
+  #alarm: Millis | null = null;
+  #checkEndsAt: Millis | null = null;
+  #checkPending = false;
+  #supervisor: Supervisor;
+  #nextPid = 100;
+  #nextConnection = 1;
+  #connections: number[] = [];
+  #calm = false;
+  #swept = false;
+  readonly #code: Code;
+  readonly #ports: Ports;
+  readonly #isPid1: boolean;
+
+  constructor(code: Code, seed: number) {
+    this.#code = code;
+    this.chance = new Chance(seed);
+    this.config = this.#randomConfig();
+    this.#isPid1 = this.chance.oneIn(2);
+    this.checks = new Checks(this);
+    this.#ports = this.#makePorts();
+    const initial = code.initialState(this.config, this.#about(), this.#launch(), seed || 1);
+    this.#supervisor = code.supervise(initial, this.#ports);
+    this.note(`config ${JSON.stringify(this.config)} pid1=${this.#isPid1}`);
+    this.deliver({ kind: "booted", about: this.#about(), launch: this.#launch() });
+  }
+
+  get state(): State {
+    return this.#supervisor.state();
+  }
+
+  get alarm(): Millis | null {
+    return this.#alarm;
+  }
+
+  note(line: string): void {
+    this.trace.push(`${this.now.toFixed(0).padStart(8)} ${line}`);
+  }
+
+  /** Events in disorder, then calm: everything behaves, and the pool must settle by its own alarms alone. */
+  run(steps: number): void {
+    for (let step = 0; step < steps && this.exited === null; step += 1) this.#disturb();
+    this.#settle();
+    this.checks.settled();
+  }
+
+  deliver(event: Event): void {
+    if (this.exited !== null) return;
+    if (event.kind !== "woke") this.note(`event ${JSON.stringify(event).slice(0, 160)}`);
+    try {
+      this.#supervisor.deliver(event);
+    } catch (error) {
+      if (!(error instanceof Replaced)) throw error;
+      this.#takeOver(error);
+    }
+    this.checks.afterStep();
+    if (this.#swept) this.#noticeChildless();
+  }
+
+  /** The next image: it starts from the document alone, and what happened meanwhile reaches it late. */
+  #takeOver({ next, at }: Replaced): void {
+    this.#alarm = null;
+    this.now += 30 + this.chance.below(60);
+    this.#supervisor = this.#code.supervise(next, this.#ports);
+    this.note(`--- re-executed, release on disk: ${this.onDisk}`);
+    this.deliver({ kind: "reexeced", execMs: at, about: this.#about(), launch: this.#launch() });
+  }
+
+  #disturb(): void {
+    const roll = this.chance.below(100);
+    if (roll < 40) this.#advance();
+    else if (roll < 60) this.#reapOne();
+    else if (roll < 66) this.#killOne();
+    else if (roll < 90) this.#command();
+    else if (roll < 94) this.#signalMaster();
+    else if (roll < 96) this.onDisk = this.chance.pick(releases);
+    else if (roll < 97) this.checkFails = this.chance.oneIn(2);
+    else if (roll < 98) this.execFails = this.chance.oneIn(2);
+    else if (roll < 99) this.#hangUp();
+    else this.deliver({ kind: "woke" });
+  }
+
+  /** To the next thing that is due, or a little way. */
+  #advance(): void {
+    const due = this.#nextDue();
+    const target = due === null || this.chance.oneIn(3) ? this.now + 1 + this.chance.below(400) : due;
+    this.now = Math.max(this.now, due === null ? target : Math.min(target, due));
+    this.#happen();
+  }
+
+  #nextDue(): Millis | null {
+    const times = [this.#alarm, this.#checkEndsAt];
+    for (const process of this.processes.values()) times.push(process.ackAt, process.endAt);
+    return times.reduce<Millis | null>(
+      (least, at) => (at !== null && (least === null || at < least) ? at : least),
+      null,
+    );
+  }
+
+  /** Whatever is due now happens, in the order that chance likes. */
+  #happen(): void {
+    const acts: (() => void)[] = [];
+    if (this.#alarm !== null && this.#alarm <= this.now) acts.push(() => this.#ring());
+    if (this.#checkEndsAt !== null && this.#checkEndsAt <= this.now) acts.push(() => this.#endCheck());
+    for (const process of this.processes.values()) {
+      if (process.endAt !== null && process.endAt <= this.now) acts.push(() => this.end(process, process.endsWith));
+      else if (process.ackAt !== null && process.ackAt <= this.now) acts.push(() => this.#ack(process));
+    }
+    while (acts.length > 0) acts.splice(this.chance.below(acts.length), 1)[0]?.();
+  }
+
+  /** Workers that were told to go, ignore it, and that nothing will kill. */
+  hasDeafWorkers(): boolean {
+    return [...this.processes.values()].some((process) => process.deaf && process.told);
+  }
+
+  #ring(): void {
+    if (this.#alarm === null || this.#alarm > this.now) return;
+    this.#alarm = null;
+    this.deliver({ kind: "woke" });
+  }
+
+  #ack(process: Process): void {
+    if (process.ackAt === null || !this.processes.has(process.pid)) return;
+    process.ackAt = this.chance.oneIn(20) ? this.now + 10 : null; // Now and then it ACKs twice.
+    if (this.config.ackMode.kind === "timer") return;
+    if (!process.told) process.acked = true;
+    this.deliver({
+      kind: "acked",
+      pid: process.pid,
+      via: this.config.ackMode.kind === "notify" ? "notify" : "command",
+    });
+  }
+
+  end(process: Process, how: { code: number | null; signal: Signal | null }): void {
+    if (!this.processes.delete(process.pid)) return;
+    this.note(`process ${process.pid} ends ${JSON.stringify(how)}`);
+    process.endsWith = how;
+    this.zombies.push(process);
+    if (this.chance.oneIn(2)) this.#reapOne();
+  }
+
+  #reapOne(): void {
+    if (this.zombies.length === 0) return;
+    const [process] = this.zombies.splice(this.chance.below(this.zombies.length), 1);
+    if (process === undefined) return;
+    this.checks.buried(process);
+    const { code, signal } = process.endsWith;
+    this.deliver({
+      kind: "exited",
+      pid: process.pid,
+      code,
+      signal,
+      oom: false,
+      cpuMs: 1,
+      maxRssBytes: 1,
+      lastWords: null,
+    });
+    this.#noticeChildless();
+  }
+
+  #noticeChildless(): void {
+    if (this.processes.size > 0 || this.zombies.length > 0 || this.exited !== null) return;
+    this.#swept = false;
+    this.deliver({ kind: "childless" });
+  }
+
+  #killOne(): void {
+    if (this.processes.size === 0) return;
+    this.end(this.chance.pick([...this.processes.values()]), { code: null, signal: "SIGKILL" });
+  }
+
+  #command(): void {
+    if (this.#connections.length === 0 || this.chance.oneIn(4)) this.#connections.push(this.#nextConnection++);
+    const asker: Asker = { connection: this.chance.pick(this.#connections), requestId: this.checks.nextRequest() };
+    const n = String(1 + this.chance.below(6));
+    const requests: [string, ...string[]][] = [
+      ["upgrade"],
+      ["upgrade"],
+      ["upgrade_fleet"],
+      ["upgrade", "--canary", "1", "--soak", "2"],
+      ["reload"],
+      ["abort"],
+      ["pause"],
+      ["resume"],
+      ["resume"],
+      ["inc"],
+      ["dec"],
+      ["set_workers", n],
+      ["status"],
+      ["state"],
+      ["ready"],
+      ["wait"],
+      ["events"],
+      ["signal", "USR1"],
+      ["config", "{seconds: 2}"],
+      ["quieter"],
+      ["louder"],
+    ];
+    if (this.chance.oneIn(40)) requests.push(["die"]);
+    const [command, ...args] = this.chance.pick(requests);
+    const read = this.#code.readCommand({ command, args });
+    if ("error" in read) throw new Error(`the simulator sent a bad command: ${read.error}`);
+    this.checks.asked(asker, command);
+    if (command === "die") this.stopRequests += 1;
+    this.deliver({ kind: "asked", asker, command: read.command });
+  }
+
+  #hangUp(): void {
+    const connection = this.#connections.pop();
+    if (connection === undefined) return;
+    this.checks.hungUp(connection);
+    this.deliver({ kind: "hung-up", connection });
+  }
+
+  #signalMaster(): void {
+    const signal = this.chance.pick(["SIGHUP", "SIGHUP", "SIGHUP", "SIGUSR1", "SIGWINCH", "SIGTERM"]);
+    if (signal === "SIGTERM") {
+      if (!this.chance.oneIn(6)) return;
+      this.stopRequests += 1;
+    }
+    this.deliver({ kind: "signal", signal });
+  }
+
+  #settle(): void {
+    this.note("--- calm");
+    this.#calm = true;
+    this.checkFails = false;
+    this.execFails = false;
+    if (this.state.mode.kind === "upgrading" && this.state.mode.upgrade.paused) {
+      this.#connections.push(this.#nextConnection);
+      const asker = { connection: this.#nextConnection++, requestId: this.checks.nextRequest() };
+      this.checks.asked(asker, "resume");
+      this.deliver({ kind: "asked", asker, command: { name: "resume" } });
+    }
+    // Longer than every timeout of the configuration; a pool that fails for ever goes on for ever.
+    const until = this.now + 150_000;
+    while (this.now < until && this.exited === null) {
+      while (this.zombies.length > 0 && this.exited === null) this.#reapOne();
+      const due = this.#nextDue();
+      if (due === null || this.checks.isSettled()) return;
+      this.now = Math.max(this.now, due);
+      this.#happen();
+    }
+  }
+
+  #endCheck(): void {
+    if (!this.#checkPending) return;
+    this.#checkPending = false;
+    this.#checkEndsAt = null;
+    this.deliver({ kind: "checked", reason: this.checkFails ? "simulated: the new einhorn is broken" : null });
+  }
+
+  #makePorts(): Ports {
+    return {
+      clock: {
+        now: () => this.now,
+        wakeAt: (at) => {
+          this.#alarm = at;
+        },
+      },
+      processes: {
+        spawn: (order) => this.#spawn(order),
+        signal: (pid, signal) => this.#signal(pid, signal),
+        signalRest: () => {
+          this.#swept = true;
+        },
+        measure: () => ({}),
+      },
+      reexec: {
+        check: () => {
+          this.#checkPending = true;
+          // One in ten hangs until the core gives up.
+          this.#checkEndsAt =
+            !this.#calm && this.chance.oneIn(10) ? this.now + 60_000 : this.now + 20 + this.chance.below(100);
+        },
+        endCheck: () => {
+          if (!this.#checkPending) return;
+          this.checkFails = true;
+          this.#checkEndsAt = this.now;
+        },
+        exec: (state) => {
+          if (this.execFails) return "simulated: execve failed";
+          throw new Replaced(this.roundTrip(state), this.now);
+        },
+      },
+      save: () => undefined,
+      control: { reply: (asker, reply) => this.checks.replied(asker, reply) },
+      log: (entry) => this.note(`log ${entry.level} ${entry.message}`),
+      announce: () => undefined,
+      exit: (code) => {
+        this.note(`exit ${code}`);
+        this.checks.exiting();
+        this.exited = code;
+      },
+    };
+  }
+
+  /** Through the document, as a re-exec does; nothing may change on the way. */
+  roundTrip(state: State): State {
+    const text = JSON.stringify(this.#code.encodeState(state));
+    const next = this.#code.decodeState(JSON.parse(text), this.config);
+    this.checks.sameState(state, next);
+    return next;
+  }
+
+  #spawn(order: Extract<Effect, { kind: "spawn" }>): Pid {
+    const release = (order.launch.env.RELEASE ?? "good") as Release;
+    this.checks.spawning(order);
+    if (release === "missing" && !(this.#calm && order.generation === 0)) {
+      throw Object.assign(new Error("execve: ENOENT"), { code: "ENOENT", syscall: "execve" });
+    }
+    const pid = this.#nextPid++;
+    this.processes.set(pid, this.#newProcess(pid, order, release));
+    this.note(`spawn pid=${pid} slot=${order.slot} gen=${order.generation} ${release}`);
+    return pid;
+  }
+
+  #newProcess(pid: Pid, order: Extract<Effect, { kind: "spawn" }>, release: Release): Process {
+    const bootMs = release === "slow" ? 500 + this.chance.below(3000) : this.chance.below(300);
+    const process: Process = {
+      pid,
+      id: order.id,
+      slot: order.slot,
+      generation: order.generation,
+      release,
+      bornAt: this.now,
+      ackAt: this.now + bootMs,
+      endAt: null,
+      endsWith: { code: 1, signal: null },
+      deaf: !this.#calm && this.chance.oneIn(30),
+      acked: false,
+      got: [],
+      told: false,
+    };
+    if (release === "dies-at-start")
+      Object.assign(process, { ackAt: null, endAt: this.now + 1 + this.chance.below(50) });
+    if (release === "never-acks") process.ackAt = null;
+    if (release === "acks-then-dies") process.endAt = this.now + bootMs + 1 + this.chance.below(20);
+    if (release === "flaky" && this.chance.oneIn(2) && !this.#calm) process.endAt = this.now + this.chance.below(3000);
+    return process;
+  }
+
+  #signal(pid: Pid, signal: Signal | "graceful"): Signal {
+    const process = this.processes.get(pid);
+    const sent = signal === "graceful" ? "SIGUSR2" : signal;
+    if (process === undefined) {
+      // kill(2) on a zombie succeeds and changes nothing.
+      const zombie = this.zombies.find((other) => other.pid === pid);
+      if (zombie !== undefined && sent !== "SIGUSR1" && sent !== "SIGWINCH") zombie.told = true;
+      return sent;
+    }
+    process.got.push(sent);
+    this.note(`signal ${sent} to ${pid}`);
+    if (sent === "SIGUSR1" || sent === "SIGWINCH") return sent;
+    this.checks.telling(process, sent);
+    process.told = true;
+    if (sent === "SIGKILL") process.endAt = this.now + this.chance.below(5);
+    else if (!process.deaf) process.endAt = this.now + this.chance.below(this.chance.oneIn(5) ? 20_000 : 200);
+    process.endsWith = sent === "SIGKILL" ? { code: null, signal: "SIGKILL" } : { code: 0, signal: null };
+    return sent;
+  }
+
+  #launch(): Launch {
+    return { argv: ["server"], cwd: "/", env: { RELEASE: this.onDisk } };
+  }
+
+  #about() {
+    return {
+      pid: 1,
+      version: "test",
+      commandName: null,
+      socketPath: "/run/einhorn.sock",
+      argv: ["server"],
+      binds: [],
+      isPid1: this.#isPid1,
+      preload: null,
+    };
+  }
+
+  #randomConfig(): Config {
+    const { chance } = this;
+    const config = { ...baseConfig, number: 1 + chance.below(6) };
+    config.ackMode = chance.pick<Config["ackMode"]>([
+      { kind: "timer", ms: 0 },
+      { kind: "timer", ms: 1000 },
+      { kind: "manual" },
+      { kind: "manual" },
+      { kind: "notify" },
+    ]);
+    if (chance.oneIn(3)) config.maxUnacked = 1 + chance.below(4);
+    if (chance.oneIn(4)) config.maxUpgradeAdditional = 1 + chance.below(3);
+    if (chance.oneIn(3)) config.signalTimeoutMs = 2000;
+    if (chance.oneIn(3)) config.ackTimeoutMs = 4000;
+    if (chance.oneIn(4)) config.upgradeTimeoutMs = 20_000;
+    if (chance.oneIn(3)) config.drainDelayMs = 500;
+    if (chance.oneIn(3)) config.gracePeriodMs = 8000;
+    if (chance.oneIn(5)) config.maxAgeMs = 60_000;
+    return config;
+  }
+}
