@@ -5,20 +5,23 @@
 import { closeSync, readdirSync, readFileSync, realpathSync } from "node:fs";
 import { CommandServer, type ControlState } from "./control/server.ts";
 import { readCommand } from "./core/commands.ts";
+import { crashExitCode, crashLimit, crashWindowMs } from "./core/crash.ts";
 import { poolSamples, queueSamples } from "./core/figures.ts";
 import { decodeState, encodeState } from "./core/handover.ts";
 import { initialState } from "./core/initial.ts";
 import type { About, Config, Event, Launch, Millis, Pid, Signal, State } from "./core/model.ts";
 import { readiness, statusData } from "./core/views.ts";
 import { UserError } from "./errors.ts";
+import { documentFrom, Keeper } from "./keeping.ts";
 import { mergeReconfigured, type Options, readInvocation } from "./options.ts";
 import type { Ports } from "./ports.ts";
 import { reportSpawn, type Supervisor, supervise } from "./supervisor.ts";
 import { acceptQueue } from "./system/accept-queue.ts";
 import { createAuthority } from "./system/authority.ts";
 import { Alarm, now } from "./system/clock.ts";
+import type { Note } from "./system/crash-note.ts";
 import { readEnvFile } from "./system/env-file.ts";
-import { type MasterFiles, placeFiles, removeFiles } from "./system/files.ts";
+import { type Files, removeFiles, takeOver } from "./system/files.ts";
 import { type HandedOver, HttpServer } from "./system/http.ts";
 import { closeListeners, type Listener, openListener, openListeners } from "./system/listeners.ts";
 import { Log } from "./system/log.ts";
@@ -33,11 +36,21 @@ import {
 } from "./system/notify-socket.ts";
 import { Preload, type PreloadState, preloadFds } from "./system/preload.ts";
 import { probes } from "./system/probes.ts";
-import { catchesSignal, oomKills, reap, rssBytes, signalNumber } from "./system/processes.ts";
+import {
+  catchesSignal,
+  childPids,
+  livingChildren,
+  oomKills,
+  reap,
+  rssBytes,
+  signalNumber,
+  workersAmong,
+} from "./system/processes.ts";
 import * as reactor from "./system/reactor.ts";
 import { type Check, checkPassed, executeNext, judgeCheck, readDocument, startCheck } from "./system/reexec.ts";
 import { catchSignals, release, type SignalPipe, withoutHold } from "./system/signals.ts";
 import { firstWorkerFd, rlimitNofile, type SpawnContext, spawnWorker } from "./system/spawner.ts";
+import { readCrash, Survival } from "./system/survival.ts";
 import { version } from "./version.ts";
 
 /** What one image leaves for the next beside the core's state. Descriptors in it are inherited. */
@@ -50,7 +63,7 @@ interface Shell {
   listeners: readonly Listener[];
   http: { listener: Listener; connections: HandedOver[] } | null;
   control: ControlState;
-  files: MasterFiles;
+  files: Files;
   /** Zygotes that live; absent in documents of images before there were any. */
   preload?: PreloadState | null;
   /** With `-m notify`. */
@@ -59,6 +72,8 @@ interface Shell {
   nofile: { soft: number; hard: number } | null;
   log: string;
   execMs: Millis;
+  /** When it crashed, as far as that still counts. */
+  crashes: readonly Millis[];
 }
 
 type Exit = (code: number) => never;
@@ -72,11 +87,11 @@ export async function startMaster(
   const cwd = logicalCwd();
   const launch = readLaunch(options, cwd);
   const listeners = await openListeners(options.binds, options.config.backlog);
-  let files: MasterFiles;
+  let taken: Awaited<ReturnType<typeof takeOver>>;
   let http: Listener | null = null;
   try {
     http = await openHttp(options);
-    files = await placeFiles({ ...options, env: process.env });
+    taken = await takeOver({ ...options, owner: options.worker.user, tmpdir: process.env.TMPDIR });
   } catch (error) {
     closeListeners(http === null ? listeners : [...listeners, http]);
     throw error;
@@ -89,12 +104,14 @@ export async function startMaster(
     cwd,
     listeners,
     http: http === null ? null : { listener: http, connections: [] },
-    control: { listener: files.socketFd, nextId: 1, connections: [] },
-    files,
+    control: { listener: taken.files.listener, nextId: 1, connections: [] },
+    files: taken.files,
     signals: null,
     nofile: originalNofile(),
     log: "",
+    crashes: [],
   });
+  for (const note of taken.notes) master.note(note);
   const seed = (process.pid * 2654435761 + Date.now()) >>> 0 || 1;
   master.run(initialState(options.config, master.about(), launch, seed), {
     kind: "booted",
@@ -105,16 +122,20 @@ export async function startMaster(
 
 /** Takes over from the image before; what happened meanwhile is found in the descriptors and by reaping. */
 export async function resumeMaster(stateFd: number, { exit }: { exit: Exit }): Promise<void> {
-  const document = readDocument(stateFd);
+  const crash = readCrash(stateFd);
+  const document = crash === null ? readDocument(stateFd) : documentFrom(crash.parts);
   closeSync(stateFd);
   const { options, shell, state } = await readHandover(document);
   const listeners = await rebind(shell.listeners, options);
   const http = await rebindHttp(shell, options);
   const launch = readLaunch(options, shell.cwd);
   const config = mergeReconfigured(shell.configured, options.config, state.config);
-  const master = new Master(options, exit, { ...shell, listeners, http, configured: options.config });
+  const crashes = [...(shell.crashes ?? []), ...(crash === null ? [] : [now()])];
+  const recent = crashes.filter((at) => at > now() - crashWindowMs);
+  const master = new Master(options, exit, { ...shell, listeners, http, configured: options.config, crashes: recent });
   process.env = withoutHold(process.env as Record<string, string>);
-  master.closeStrangers();
+  master.closeStrangers(crash !== null);
+  if (crash !== null) return master.run({ ...state, config }, master.crashed(state, crash.note));
   master.run({ ...state, config }, { kind: "reexeced", execMs: shell.execMs, about: master.about(), launch });
 }
 
@@ -152,6 +173,10 @@ class Master {
   #signals!: SignalPipe;
   #check: Check | null = null;
   #oomKills: number | null = null;
+  #keeper!: Keeper;
+  /** Connections that were accepted and not written down when the master crashed. */
+  readonly #strays: number[] = [];
+  #survival: Survival | null = null;
 
   constructor(options: Options, exit: Exit, shell: Omit<Shell, "signals" | "execMs"> & { signals: SignalPipe | null }) {
     this.#options = options;
@@ -173,9 +198,8 @@ class Master {
   run(state: State, first: Event): void {
     this.#supervisor = supervise(state, this.#ports());
     this.#signals = catchSignals((signal) => this.#signalled(signal), this.#shell.signals ?? undefined);
-    process.on("uncaughtException", (error) => this.#log.error(`[BUG] ${error.stack}`));
+    this.#survive(state);
     this.#oomKills = oomKills();
-    for (const note of this.#shell.files.notes) this.#log.info(note);
     if (first.kind === "booted") {
       for (const { text, address } of this.#shell.listeners) this.#log.info(`Listening on ${address}`, { bind: text });
     }
@@ -185,8 +209,14 @@ class Master {
     release();
     // Who died between the two images left no signal that anybody saw.
     this.#reap();
+    for (const fd of this.#strays) this.#control.adoptStray(fd);
     this.#control.start();
     this.#startHttp();
+  }
+
+  /** Something the operator should know about how this master was started. */
+  note(message: string): void {
+    this.#log.info(message);
   }
 
   about(): About {
@@ -209,16 +239,63 @@ class Master {
     };
   }
 
+  /** A crash from here on leads to an image that goes on from the last whole turn. */
+  #survive(state: State): void {
+    this.#keeper = new Keeper(state, {
+      // Its connections come and go without being written down: they end with the image.
+      shell: () => this.#document(state, []).shell,
+      connectionChanges: () => this.#control.takeChanges(),
+    });
+    try {
+      this.#survival = new Survival({
+        options: this.#options,
+        changes: () => this.#keeper.changes(),
+        everything: () => this.#keeper.everything(),
+        trouble: (message) => this.#log.error(message),
+      });
+    } catch (error) {
+      this.#log.error(`A crash of the master would be its end: ${(error as Error).message}`);
+    }
+    process.on("uncaughtException", (error) => {
+      if (this.#survival === null) this.#log.error(`[BUG] ${error instanceof Error ? error.stack : error}`);
+      else this.#survival.crash(error);
+    });
+  }
+
+  /** What happened while nobody looked, from the world itself. */
+  crashed(state: State, note: Note): Event {
+    const children = new Set(childPids());
+    const known = new Set(state.workers.flatMap(({ pid }) => pid ?? []));
+    const strangers = livingChildren().filter((pid) => !known.has(pid));
+    const recent = this.#shell.crashes.length;
+    if (recent > crashLimit + 3) this.#surrender(known);
+    const tookMs = note.at === null ? "" : ` (after ${Math.round(now() - note.at)}ms)`;
+    return {
+      kind: "crashed",
+      reason: `${note.reason}${tookMs}`,
+      recent,
+      about: this.about(),
+      lost: [...known].filter((pid) => !children.has(pid)),
+      found: workersAmong(strangers),
+      connections: this.#control.connectionIds(),
+    };
+  }
+
+  /** It crashes before it can even stop. */
+  #surrender(workers: Iterable<Pid>): never {
+    for (const pid of workers) kill(pid, "SIGTERM");
+    this.#exit(crashExitCode);
+  }
+
   /** Closes descriptors that the image before left and the document does not name. */
-  closeStrangers(): void {
+  closeStrangers(afterCrash = false): void {
     const { listeners, http, control, files, signals } = this.#shell;
     const known = new Set<number | null | undefined>([
       ...listeners.flatMap(({ fds }) => fds),
       ...(http === null ? [] : [...http.listener.fds, ...http.connections.map(({ fd }) => fd)]),
       control.listener,
       ...control.connections.map(({ fd }) => fd),
-      files.socketFd,
-      files.lockFd,
+      files.listener,
       signals?.read,
       signals?.write,
       this.#shell.notify?.fd,
@@ -227,7 +304,9 @@ class Master {
     for (const name of readdirSync("/proc/self/fd")) {
       const fd = Number(name);
       // What Node itself opened is close-on-exec; only what came through execve is not.
-      if (fd > 2 && !known.has(fd) && isInheritable(fd)) closeSync(fd);
+      if (fd <= 2 || known.has(fd) || !isInheritable(fd)) continue;
+      if (afterCrash && isConnectionOf(fd, files.socketPath)) this.#strays.push(fd);
+      else closeSync(fd);
     }
   }
 
@@ -256,6 +335,10 @@ class Master {
           kill(this.#check.pid, "SIGKILL");
         },
         exec: (state) => executeNext(this.#options, this.#document(state)),
+      },
+      save: (state) => {
+        this.#keeper.set(state);
+        this.#survival?.save();
       },
       control: { reply: (asker, reply) => this.#control.reply(asker, reply) },
       // The core's messages say in words what the fields say to a machine.
@@ -400,14 +483,13 @@ class Master {
     this.#deliver({ kind: "checked", reason: judgeCheck(check, code, signal) });
   }
 
-  #document(state: State): { shell: Shell } & ReturnType<typeof encodeState> {
+  #document(state: State, probes = this.#http?.handOver() ?? []): { shell: Shell } & ReturnType<typeof encodeState> {
     const http = this.#shell.http;
     const shell: Shell = {
       ...this.#shell,
-      http: http === null ? null : { ...http, connections: this.#http?.handOver() ?? [] },
+      http: http === null ? null : { ...http, connections: probes },
       control: this.#control.toState(),
       preload: this.#preload?.toState() ?? null,
-      files: { ...this.#shell.files, notes: [] },
       signals: this.#signals,
       log: "",
       execMs: now(),
@@ -435,6 +517,7 @@ class Master {
             uid,
             others,
           }),
+        changed: () => this.#survival?.saveSoon(),
         trouble: (message) => this.#log.error(message),
       },
     });
@@ -593,6 +676,17 @@ function kill(pid: Pid, signal: Signal): void {
     process.kill(pid, signalNumber(signal) ?? 15);
   } catch {
     // It is gone, which its exit tells; or it is another user's by now, which nothing here can change.
+  }
+}
+
+/** Accepted from the command socket: it has the listener's name. */
+function isConnectionOf(fd: number, socketPath: string): boolean {
+  try {
+    const name = Buffer.from(native.getSocketName({ fd }));
+    const path = socketPath.startsWith("@") ? `\0${socketPath.slice(1)}` : `${socketPath}\0`;
+    return name.readUInt16LE(0) === 1 && name.subarray(2).toString().startsWith(path);
+  } catch {
+    return false;
   }
 }
 

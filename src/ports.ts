@@ -27,6 +27,8 @@ export interface Ports {
     /** Replaces this image; the next one starts from `state`. Returns only when that failed, with the reason. */
     exec(state: State): string;
   };
+  /** At the end of each turn that changed the state: what a crash goes back to. Never throws. */
+  save(state: State): void;
   control: {
     reply(asker: Asker, reply: { message: string; wait: boolean; error: boolean; data?: unknown }): void;
   };

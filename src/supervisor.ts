@@ -14,6 +14,7 @@ export interface Supervisor {
 export function supervise(initial: State, ports: Ports): Supervisor {
   let state = initial;
   let busy = false;
+  let saved: State | null = null;
   const inbox: Event[] = [];
 
   function deliver(event: Event): void {
@@ -35,6 +36,9 @@ export function supervise(initial: State, ports: Ports): Supervisor {
         for (const effect of effects) perform(effect, ports, (event) => inbox.push(event));
         ports.clock.wakeAt(wakeAt);
       }
+      // Only whole turns: an order that was given half must be found in the world, not in the state.
+      if (state !== saved) ports.save(state);
+      saved = state;
       // The exec waits until everything that is known has been recorded: the inbox dies with this image.
       if (state.handover?.phase !== "executing") return;
       const reason = ports.reexec.exec(state);

@@ -57,7 +57,7 @@ export class Acceptor {
     for (let i = 0; i < this.#acceptsInRow; i++) {
       const fd = this.#acceptOne(i === 0);
       if (fd < 0) return;
-      this.#arrived({ fd, ...this.#peer(fd) });
+      this.#arrived({ fd, ...this.peer(fd) });
     }
   }
 
@@ -90,7 +90,7 @@ export class Acceptor {
   }
 
   /** struct ucred: pid, uid, gid as the kernel saw them at connect(2). */
-  #peer(fd: number): { pid: Pid; uid: number } {
+  peer(fd: number): { pid: Pid; uid: number } {
     const bytes = this.#kernel.getSocketOption({ fd, level: solSocket, name: soPeercred, length: 12 });
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     return { pid: view.getInt32(0, true), uid: view.getUint32(4, true) };

@@ -21,6 +21,8 @@ export function cause(it: Cause): string {
       return it.oom ? `was killed by ${it.signal}: out of memory` : `was killed by ${it.signal}`;
     case "unspawned":
       return `could not be started: ${it.syscall} failed with ${it.errno}${hintFor(it.errno)}`;
+    case "lost":
+      return "ended while the master was restarting after a crash";
     case "unacked":
       return `did not ACK within ${duration(it.afterMs)}`;
   }

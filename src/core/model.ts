@@ -125,7 +125,9 @@ export type Cause =
   | { kind: "signal"; signal: Signal; oom: boolean }
   | { kind: "unspawned"; errno: string; syscall: string }
   /** Stopped by the master because no ACK came in time. */
-  | { kind: "unacked"; afterMs: Millis };
+  | { kind: "unacked"; afterMs: Millis }
+  /** It ended while the master itself was restarting after a crash: how, nobody saw. */
+  | { kind: "lost" };
 
 /** What the shell knows and `state` shows: fixed for one image. */
 export interface About {
@@ -262,6 +264,19 @@ export type Event =
   | { kind: "booted"; about: About; launch: Launch }
   /** A new image took over; `execMs` is when the old one called execve. `launch` is what new workers start from. */
   | { kind: "reexeced"; execMs: Millis; about: About; launch: Launch }
+  /**
+   * This image took over after a crash, the `recent`th within a minute. `lost` are workers that ended unseen, `found` are
+   * children that the crashed turn had started, `connections` are those that are still open.
+   */
+  | {
+      kind: "crashed";
+      reason: string;
+      recent: number;
+      about: About;
+      lost: readonly Pid[];
+      found: readonly { pid: Pid; slot: number; generation: Generation }[];
+      connections: readonly ConnectionId[];
+    }
   | { kind: "spawned"; id: number; pid: Pid }
   | { kind: "unspawned"; id: number; errno: string; syscall: string }
   | {

@@ -233,9 +233,7 @@ test("without any writable path the socket is abstract, one for each container, 
 test("an abstract socket may be asked for by name", async () => {
   const first = await stay({ socketPath: "@files-test" }, { tmpdir: folder() });
   assert.equal(first.outcome.files.socketPath, "@files-test".padEnd(108, "."));
-  await new Promise((resolve, reject) =>
-    net.connect(socketName("@files-test"), () => resolve(null)).on("error", reject),
-  );
+  await connects(socketName("@files-test"));
   assert.match(takeOver({ socketPath: "@files-test" }, { tmpdir: folder() }).message, /another process is answering/);
 });
 

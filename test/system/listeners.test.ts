@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, mkdtempSync, openSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { createConnection, type NetConnectOpts } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -165,7 +165,8 @@ describe("TCP and UDP", () => {
       process.setgid(65534); process.setuid(65534);
       await openListeners([${JSON.stringify(bind(tcp("127.0.0.1", 81)))}], 5).catch((error) => console.log(error.message));`;
     const child = spawn(process.execPath, ["--input-type=module", "-e", script]);
-    assert.match(String((await once(child.stdout, "data"))[0]), /EACCES.*Ports below 1024.*CAP_NET_BIND_SERVICE/);
+    const [output] = await Promise.all([once(child.stdout, "data"), once(child, "exit")]);
+    assert.match(String(output[0]), /EACCES.*Ports below 1024.*CAP_NET_BIND_SERVICE/);
   });
 });
 
@@ -224,7 +225,10 @@ describe("UNIX sockets", () => {
     const answers = await Promise.all(
       children.map(async ({ stdout }) => String((await once(stdout, "data"))[0]).trim()),
     );
+    // Before anything is reaped by number: their exits belong to node:child_process.
+    const exits = children.map((child) => once(child, "exit"));
     for (const child of children) child.kill();
+    await Promise.all(exits);
     assert.deepEqual(answers.sort(), ["bound", ...new Array(9).fill("refused")]);
   });
 
@@ -253,7 +257,9 @@ describe("descriptors that were passed to us", () => {
     await opened([bind({ kind: "fd", fd: datagram })], ({ address }) => assert.equal(address, "udp:0.0.0.0:0"));
     assert.match(await refusal(bind({ kind: "fd", fd: deaf })), /is a socket that does not listen/);
     assert.match(await refusal(bind({ kind: "fd", fd: 9999 })), /is not open \(EBADF\)/);
-    assert.match(await refusal(bind({ kind: "fd", fd: 0 })), /is no socket \(ENOTSOCK\)/);
+    const file = openSync("/etc/passwd", "r");
+    assert.match(await refusal(bind({ kind: "fd", fd: file })), /is no socket \(ENOTSOCK\)/);
+    for (const fd of [deaf, file]) closeSync(fd);
   });
 
   test("by name, as systemd passes them, if they are for us", async () => {
