@@ -27,6 +27,13 @@ import { closeListeners, type Listener, openListener, openListeners } from "./sy
 import { Log } from "./system/log.ts";
 import { native } from "./system/native.ts";
 import { type Announcement, notifyParent } from "./system/notify-parent.ts";
+import {
+  closeNotifySocket,
+  type Notice,
+  type NotifySocket,
+  openNotifySocket,
+  watchNotices,
+} from "./system/notify-socket.ts";
 import { Preload, type PreloadState, preloadFds } from "./system/preload.ts";
 import { probes } from "./system/probes.ts";
 import {
@@ -59,6 +66,8 @@ interface Shell {
   files: Files;
   /** Zygotes that live; absent in documents of images before there were any. */
   preload?: PreloadState | null;
+  /** With `-m notify`. */
+  notify?: NotifySocket | null;
   signals: SignalPipe;
   nofile: { soft: number; hard: number } | null;
   log: string;
@@ -155,6 +164,10 @@ class Master {
   readonly #alarm: Alarm;
   readonly #control: CommandServer;
   readonly #preload: Preload | null;
+  readonly #authority = createAuthority({
+    uid: process.geteuid?.() ?? 0,
+    isWorker: (pid) => this.#isWorker(pid),
+  });
   #http: HttpServer | null = null;
   #supervisor!: Supervisor;
   #signals!: SignalPipe;
@@ -191,6 +204,7 @@ class Master {
       for (const { text, address } of this.#shell.listeners) this.#log.info(`Listening on ${address}`, { bind: text });
     }
     this.#preload?.resume();
+    if (this.#shell.notify != null) this.#watchNotices(this.#shell.notify);
     this.#deliver(first);
     release();
     // Who died between the two images left no signal that anybody saw.
@@ -284,6 +298,7 @@ class Master {
       files.listener,
       signals?.read,
       signals?.write,
+      this.#shell.notify?.fd,
       ...preloadFds(this.#shell.preload ?? null),
     ]);
     for (const name of readdirSync("/proc/self/fd")) {
@@ -354,9 +369,32 @@ class Master {
       options: this.#options,
       listeners: this.#shell.listeners,
       socketPath: this.#shell.files.socketPath,
-      notifySocket: null,
+      notifySocket: this.#notifySocket(),
       nofile: this.#shell.nofile,
     };
+  }
+
+  /** Opened when it is first needed, as the ACK mode may change; the same from then on. */
+  #notifySocket(): string | null {
+    if (this.#supervisor.state().config.ackMode.kind !== "notify") return null;
+    if (this.#shell.notify == null) {
+      this.#shell.notify = openNotifySocket();
+      this.#watchNotices(this.#shell.notify);
+    }
+    return this.#shell.notify.name;
+  }
+
+  #watchNotices(socket: NotifySocket): void {
+    watchNotices(socket, {
+      workerOf: (pid) => this.#authority.workerOf(pid),
+      notice: (pid, notice) => this.#notice(pid, notice),
+      refused: (sender) => this.#log.error("Dropped an sd_notify message that no worker of ours sent", sender),
+    });
+  }
+
+  #notice(pid: Pid, { ready, ...said }: Notice): void {
+    if (Object.keys(said).length > 0) this.#deliver({ kind: "notified", pid, ...said });
+    if (ready) this.#deliver({ kind: "acked", pid, via: "notify" });
   }
 
   #createPreload(): Preload | null {
@@ -463,10 +501,7 @@ class Master {
     return new CommandServer({
       from: this.#shell.control,
       kernel: { ...native, close: closeSync, watch: reactor.watch, unwatch: reactor.unwatch },
-      authority: createAuthority({
-        uid: process.geteuid?.() ?? 0,
-        isWorker: (pid) => this.#isWorker(pid),
-      }),
+      authority: this.#authority,
       handlers: {
         command: (asker, request) => {
           const read = readCommand(request);
@@ -526,6 +561,7 @@ class Master {
 
   #leave(code: number): void {
     this.#preload?.kill();
+    if (this.#shell.notify != null) closeNotifySocket(this.#shell.notify);
     this.#http?.close();
     this.#control.close();
     const { listeners, http, files } = this.#shell;
