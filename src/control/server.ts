@@ -189,8 +189,9 @@ export class CommandServer {
       connection.lastRead = ++this.#reads;
       if (length === 0) {
         connection.ended = true;
-        // A client that only closed its sending half still reads; writing nothing fails if it is gone altogether.
-        this.#kernel.write({ fd: connection.fd, buffer: nothing });
+        // A client that only closed its sending half still reads; writing nothing fails if it is gone altogether. What it
+        // said before it went counts all the same: workers ACK and close at once.
+        if (!connection.lines.hasLine()) this.#kernel.write({ fd: connection.fd, buffer: nothing });
       } else connection.lines.push(this.#readBuffer.subarray(0, length));
     } catch {
       this.#close(connection);
