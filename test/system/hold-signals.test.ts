@@ -32,7 +32,7 @@ function reexec(
     const child = spawn(file, args, {
       stdio: ["ignore", "pipe", "inherit"],
       env: { ...rest, ...env },
-      timeout: 10_000,
+      timeout: 60_000,
       killSignal: "SIGKILL",
     });
     let output = "";
