@@ -34,7 +34,7 @@ import {
   openNotifySocket,
   watchNotices,
 } from "./system/notify-socket.ts";
-import { Preload, type PreloadState, preloadFds } from "./system/preload.ts";
+import { Preload, type PreloadState, preloadAfterCrash, preloadFds } from "./system/preload.ts";
 import { probes } from "./system/probes.ts";
 import {
   catchesSignal,
@@ -132,6 +132,8 @@ export async function resumeMaster(stateFd: number, { exit }: { exit: Exit }): P
   const config = mergeReconfigured(shell.configured, options.config, state.config);
   const crashes = [...(shell.crashes ?? []), ...(crash === null ? [] : [now()])];
   const recent = crashes.filter((at) => at > now() - crashWindowMs);
+  if (options.preload === null) shell.preload = null;
+  if (crash !== null) shell.preload = preloadAfterCrash(shell.preload ?? null, state);
   const master = new Master(options, exit, { ...shell, listeners, http, configured: options.config, crashes: recent });
   process.env = withoutHold(process.env as Record<string, string>);
   master.closeStrangers(crash !== null);
@@ -206,12 +208,21 @@ class Master {
     this.#preload?.resume();
     if (this.#shell.notify != null) this.#watchNotices(this.#shell.notify);
     this.#deliver(first);
+    this.#endLostSpawns();
     release();
     // Who died between the two images left no signal that anybody saw.
     this.#reap();
     for (const fd of this.#strays) this.#control.adoptStray(fd);
     this.#control.start();
     this.#startHttp();
+  }
+
+  /** Ordered from a zygote that this image was told nothing of: ordered again. */
+  #endLostSpawns(): void {
+    for (const { id, pid } of this.#supervisor.state().workers) {
+      if (pid === null && !this.#preload?.expects(id))
+        this.#deliver({ kind: "unspawned", id, errno: "ECANCELED", syscall: "fork" });
+    }
   }
 
   /** Something the operator should know about how this master was started. */
@@ -245,6 +256,7 @@ class Master {
       // Its connections come and go without being written down: they end with the image.
       shell: () => this.#document(state, []).shell,
       connectionChanges: () => this.#control.takeChanges(),
+      changingShell: () => ({ preload: this.#preload?.toState() ?? null, notify: this.#shell.notify ?? null }),
     });
     try {
       this.#survival = new Survival({
