@@ -18,7 +18,7 @@ struct Record {
 };
 
 int recordFd = -1;
-uint64_t toBlock = 0;
+uint64_t toBlock = 0, refused = 0;
 /** SIGCHLD says only "look": one unread record is enough, and a thousand deaths cannot crowd out a SIGTERM. */
 int sigchldUnread = 0;
 
@@ -42,18 +42,20 @@ uint64_t setOf(Call& call) {
 }
 
 Napi::Value catchSignals(Call& call) {
-  uint64_t set = setOf(call);
+  toBlock = setOf(call);
   recordFd = call.fd();
-  toBlock = set;
   struct sigaction action {};
   action.sa_sigaction = record;
   action.sa_flags = SA_SIGINFO | SA_RESTART;
   sigfillset(&action.sa_mask);
   for (int signal = 1; signal <= 64; signal++) {
-    if (!(set >> (signal - 1) & 1)) continue;
-    // musl keeps one real-time signal more to itself than glibc (EINVAL): that one cannot be had there.
-    if (sigaction(signal, &action, nullptr) < 0 && !(errno == EINVAL && signal >= 32)) return call.fail("sigaction");
+    if (!(toBlock >> (signal - 1) & 1) || sigaction(signal, &action, nullptr) == 0) continue;
+    // musl keeps one real-time signal more to itself than glibc (EINVAL). It cannot be had there, and must not be blocked:
+    // setuid(2) and its like would wait for ever.
+    if (errno != EINVAL || signal < 32) return call.fail("sigaction");
+    refused |= 1ull << (signal - 1);
   }
+  toBlock &= ~refused;
   return call.env.Undefined();
 }
 
@@ -115,7 +117,7 @@ void blockOnOtherThreads() {
 }
 
 Napi::Value holdSignals(Call& call) {
-  toBlock = setOf(call);
+  toBlock = setOf(call) & ~refused;
   if (syscall(SYS_rt_sigprocmask, SIG_BLOCK, &toBlock, nullptr, 8) < 0) return call.fail("sigprocmask");
   blockOnOtherThreads();
   return call.env.Undefined();
