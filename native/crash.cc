@@ -82,11 +82,11 @@ void crash(int signal, siginfo_t* info, void* context) {
 }
 
 Napi::Value surviveCrashes(Call& call) {
-  call.keep();  // for the handler
   files = call.texts("files");
   arguments = call.texts("args");
   environment = call.texts("env");
   stateFd = call.integer("stateFd");
+  call.keep();  // for the handler
   const size_t stackSize = 64 * 1024;
   stack_t stack{};
   stack.ss_size = stackSize;
