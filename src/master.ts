@@ -130,12 +130,21 @@ export class Master {
     this.#preload?.resume();
     if (this.#shell.notify != null) this.#watchNotices(this.#shell.notify);
     this.#deliver(first);
+    this.#endLostSpawns();
     release();
     // Who died between the two images left no signal that anybody saw.
     this.#reap();
     for (const fd of this.#strays) this.#control.adoptStray(fd);
     this.#control.start();
     this.#startHttp();
+  }
+
+  /** Ordered from a zygote that this image was told nothing of: ordered again. */
+  #endLostSpawns(): void {
+    for (const { id, pid } of this.#supervisor.state().workers) {
+      if (pid === null && !this.#preload?.expects(id))
+        this.#deliver({ kind: "unspawned", id, errno: "ECANCELED", syscall: "fork" });
+    }
   }
 
   /** Something the operator should know about how this master was started. */
@@ -174,6 +183,7 @@ export class Master {
       // Its connections come and go without being written down: they end with the image.
       shell: () => this.#document(state, []).shell,
       connectionChanges: () => this.#control.takeChanges(),
+      changingShell: () => ({ preload: this.#preload?.toState() ?? null, notify: this.#shell.notify ?? null }),
     });
     try {
       this.#survival = new Survival({
