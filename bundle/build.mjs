@@ -96,7 +96,9 @@ function isStale(outputs, inputs) {
 
 function compile(name, folder) {
   const binary = binaries[name];
-  const sources = readdirSync(join(root, "native")).map((file) => join(root, "native", file));
+  const sources = readdirSync(join(root, "native"))
+    .filter((file) => /\.(cc|h|c|map)$/.test(file))
+    .map((file) => join(root, "native", file));
   const addon = join(folder, "einhorn.node");
   const hold = join(folder, "hold-signals.so");
   if (!isStale([addon, hold], [...sources, import.meta.filename, join(root, "bundle/targets.json")])) return;
@@ -117,6 +119,8 @@ function compile(name, folder) {
 
 async function bundle() {
   const inputs = [...filesBelow(join(root, "src")), join(root, "package.json"), import.meta.filename];
+  for (const file of readdirSync(join(root, "share/zygote")))
+    cpSync(join(root, "share/zygote", file), join(dist, file));
   const wanted = bundles.filter(({ source }) => existsSync(join(root, source)));
   const stale = wanted.filter(({ file }) => isStale([join(dist, file)], inputs));
   if (stale.length === 0) return;
@@ -167,7 +171,6 @@ function declareTypes() {
 
 try {
   mkdirSync(dist, { recursive: true });
-  await bundle();
   if (process.argv.includes("--all")) {
     for (const name of new Set(Object.values(targets))) compile(name, join(dist, name));
   } else {
@@ -175,6 +178,7 @@ try {
     if (!name) throw new Error(`No target for ${process.arch} in bundle/targets.json.`);
     compile(name, dist);
   }
+  await bundle();
 } catch (error) {
   console.error(`build: ${error.message}`);
   process.exitCode = 1;

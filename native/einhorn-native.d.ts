@@ -15,6 +15,17 @@ export interface Native {
   exec(o: { file: string; args: readonly string[]; env: readonly string[] }): never;
 
   /**
+   * From now on SIGSEGV, SIGBUS, SIGABRT, SIGILL and SIGFPE execute the first of `files` that can be, in this PID, with the
+   * caught signals blocked; why is noted in `stateFd` (system/journal.ts). If none can be executed, the signal kills.
+   */
+  surviveCrashes(o: {
+    files: readonly string[];
+    args: readonly string[];
+    env: readonly string[];
+    stateFd: number;
+  }): void;
+
+  /**
    * Installs handlers that write one 8-byte record {int32 signo, int32 sender pid}, little-endian, to `fd` for each signal caught.
    * SIGCHLD gets one record until the next `reap`: a thousand deaths cannot crowd out a SIGTERM.
    */

@@ -22,7 +22,8 @@ static uint64_t held;
 
 __attribute__((constructor)) static void begin(void) {
   const uint64_t wanted = BIT(SIGTERM) | BIT(SIGINT) | BIT(SIGHUP) | BIT(SIGQUIT) | BIT(SIGUSR1) | BIT(SIGUSR2) | BIT(SIGWINCH) |
-                          BIT(SIGCONT) | BIT(SIGCHLD) | BIT(SIGTTIN) | BIT(SIGTTOU) | BIT(SIGALRM) | ~0ull << 33;
+                          BIT(SIGCONT) | BIT(SIGCHLD) | BIT(SIGTTIN) | BIT(SIGTTOU) | BIT(SIGALRM) | ~0ull << 33 |
+                          BIT(SIGSEGV) | BIT(SIGBUS) | BIT(SIGABRT) | BIT(SIGILL) | BIT(SIGFPE);
   uint64_t blocked = 0;
   syscall(SYS_rt_sigprocmask, SIG_SETMASK, NULL, &blocked, sizeof blocked);
   held = blocked & wanted;

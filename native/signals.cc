@@ -3,10 +3,9 @@
  *
  * Raw system calls where libc's could be hold-signals.c's.
  */
-#include <dirent.h>
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <time.h>
 #include <ucontext.h>
 
@@ -19,6 +18,7 @@ struct Record {
 };
 
 int recordFd = -1;
+uint64_t toBlock = 0, refused = 0;
 /** SIGCHLD says only "look": one unread record is enough, and a thousand deaths cannot crowd out a SIGTERM. */
 int sigchldUnread = 0;
 
@@ -34,27 +34,29 @@ void record(int signal, siginfo_t* info, void*) {
 
 uint64_t setOf(Call& call) {
   uint32_t count;
-  int* signals = call.numbers("signals", &count);
+  int* signals = call.integers("signals", &count);
   uint64_t set = 0;
   for (uint32_t i = 0; i < count; i++)
     if (signals[i] >= 1 && signals[i] <= 64) set |= 1ull << (signals[i] - 1);
   return set;
 }
 
-Napi::Value catchSignals(const Napi::CallbackInfo& info) {
-  Call call(info);
-  uint64_t set = setOf(call);
+Napi::Value catchSignals(Call& call) {
+  toBlock = setOf(call);
   recordFd = call.fd();
   struct sigaction action {};
   action.sa_sigaction = record;
   action.sa_flags = SA_SIGINFO | SA_RESTART;
   sigfillset(&action.sa_mask);
   for (int signal = 1; signal <= 64; signal++) {
-    if (!(set >> (signal - 1) & 1)) continue;
-    // musl keeps one real-time signal more to itself than glibc (EINVAL): that one cannot be had there.
-    if (sigaction(signal, &action, nullptr) < 0 && !(errno == EINVAL && signal >= 32)) return call.fail("sigaction");
+    if (!(toBlock >> (signal - 1) & 1) || sigaction(signal, &action, nullptr) == 0) continue;
+    // musl keeps one real-time signal more to itself than glibc (EINVAL). It cannot be had there, and must not be blocked:
+    // setuid(2) and its like would wait for ever.
+    if (errno != EINVAL || signal < 32) return call.fail("sigaction");
+    refused |= 1ull << (signal - 1);
   }
-  return info.Env().Undefined();
+  toBlock &= ~refused;
+  return call.env.Undefined();
 }
 
 /**
@@ -62,7 +64,6 @@ Napi::Value catchSignals(const Napi::CallbackInfo& info) {
  * mask in its context. A thread that is in `record` runs it afterwards (`record` blocks everything), so when all have
  * answered, no record is half written: execve would end the thread and lose that signal.
  */
-uint64_t toBlock = 0;
 int answers = 0;
 const int barrier = SIGURG;  // Nobody else here uses it, and its default is to do nothing.
 
@@ -74,34 +75,39 @@ void blockHere(int, siginfo_t*, void* context) {
 
 /** True if this thread could run a handler of these signals, or the barrier's. */
 bool needsBlock(const char* thread) {
-  char path[64], text[2048];
-  snprintf(path, sizeof path, "/proc/self/task/%.20s/status", thread);
-  FILE* file = fopen(path, "re");
-  if (!file) return false;
-  size_t length = fread(text, 1, sizeof text - 1, file);
-  fclose(file);
-  text[length] = 0;
+  char path[64] = "/proc/self/task/", text[2048];
+  strncat(path, thread, 20);
+  strcat(path, "/status");
+  int file = open(path, O_RDONLY | O_CLOEXEC);
+  if (file < 0) return false;
+  ssize_t length = read(file, text, sizeof text - 1);
+  close(file);
+  text[length < 0 ? 0 : length] = 0;
   const char* line = strstr(text, "SigBlk:");
   uint64_t blocked = line ? strtoull(line + 7, nullptr, 16) : 0;
   return (blocked & toBlock) != toBlock && !(blocked >> (barrier - 1) & 1);
 }
 
+/** System calls and plain string functions only: a crash's handler does it too. */
 void blockOnOtherThreads() {
-  DIR* threads = opendir("/proc/self/task");
-  if (!threads) return;
+  int threads = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (threads < 0) return;
   struct sigaction action {}, before;
   action.sa_sigaction = blockHere;
   action.sa_flags = SA_SIGINFO | SA_RESTART;
   sigfillset(&action.sa_mask);
   sigaction(barrier, &action, &before);
-  long self = syscall(SYS_gettid);
-  int asked = 0;
   __atomic_store_n(&answers, 0, __ATOMIC_SEQ_CST);
-  while (dirent* entry = readdir(threads)) {
-    long thread = strtol(entry->d_name, nullptr, 10);
-    if (thread > 0 && thread != self && needsBlock(entry->d_name) && syscall(SYS_tgkill, getpid(), thread, barrier) == 0) asked++;
-  }
-  closedir(threads);
+  int asked = 0;
+  long self = syscall(SYS_gettid), length;
+  alignas(8) char entries[2048];
+  while ((length = syscall(SYS_getdents64, threads, entries, sizeof entries)) > 0)
+    for (long at = 0; at < length; at += *reinterpret_cast<unsigned short*>(entries + at + 16)) {
+      const char* name = entries + at + 19;
+      long thread = strtol(name, nullptr, 10);
+      if (thread > 0 && thread != self && needsBlock(name) && syscall(SYS_tgkill, getpid(), thread, barrier) == 0) asked++;
+    }
+  close(threads);
   // 100 ms at most: a thread that sleeps in the kernel beyond signals runs no handler either.
   for (int i = 0; i < 1000 && __atomic_load_n(&answers, __ATOMIC_SEQ_CST) < asked; i++) {
     timespec pause{0, 100 * 1000};
@@ -110,27 +116,29 @@ void blockOnOtherThreads() {
   sigaction(barrier, &before, nullptr);
 }
 
-Napi::Value holdSignals(const Napi::CallbackInfo& info) {
-  Call call(info);
-  toBlock = setOf(call);
+Napi::Value holdSignals(Call& call) {
+  toBlock = setOf(call) & ~refused;
   if (syscall(SYS_rt_sigprocmask, SIG_BLOCK, &toBlock, nullptr, 8) < 0) return call.fail("sigprocmask");
   blockOnOtherThreads();
-  return info.Env().Undefined();
+  return call.env.Undefined();
 }
 
-Napi::Value releaseSignals(const Napi::CallbackInfo& info) {
+Napi::Value releaseSignals(Call& call) {
   if (void* release = dlsym(RTLD_DEFAULT, "einhorn_release_signals")) reinterpret_cast<void (*)()>(release)();
   const uint64_t none = 0;
-  if (syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, nullptr, 8) < 0) return Call(info).fail("sigprocmask");
-  return info.Env().Undefined();
+  return call.done("sigprocmask", syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, nullptr, 8));
 }
 
 }  // namespace
 
+void holdForCrash() {
+  if (toBlock) blockOnOtherThreads();
+}
+
 void rearmSigchld() { __atomic_store_n(&sigchldUnread, 0, __ATOMIC_SEQ_CST); }
 
-void exportSignals(Napi::Env env, Napi::Object exports) {
-  addMethod<catchSignals>(env, exports, "catchSignals");
-  addMethod<holdSignals>(env, exports, "holdSignals");
-  addMethod<releaseSignals>(env, exports, "releaseSignals");
+void exportSignals(Napi::Object exports) {
+  add(exports, "catchSignals", catchSignals);
+  add(exports, "holdSignals", holdSignals);
+  add(exports, "releaseSignals", releaseSignals);
 }

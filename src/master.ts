@@ -5,31 +5,52 @@
 import { closeSync, readdirSync, readFileSync, realpathSync } from "node:fs";
 import { CommandServer, type ControlState } from "./control/server.ts";
 import { readCommand } from "./core/commands.ts";
+import { crashExitCode, crashLimit, crashWindowMs } from "./core/crash.ts";
 import { poolSamples, queueSamples } from "./core/figures.ts";
 import { decodeState, encodeState } from "./core/handover.ts";
 import { initialState } from "./core/initial.ts";
 import type { About, Config, Event, Launch, Millis, Pid, Signal, State } from "./core/model.ts";
 import { readiness, statusData } from "./core/views.ts";
 import { UserError } from "./errors.ts";
+import { documentFrom, Keeper } from "./keeping.ts";
 import { mergeReconfigured, type Options, readInvocation } from "./options.ts";
 import type { Ports } from "./ports.ts";
-import { type Supervisor, supervise } from "./supervisor.ts";
+import { reportSpawn, type Supervisor, supervise } from "./supervisor.ts";
 import { acceptQueue } from "./system/accept-queue.ts";
 import { createAuthority } from "./system/authority.ts";
 import { Alarm, now } from "./system/clock.ts";
+import type { Note } from "./system/crash-note.ts";
 import { readEnvFile } from "./system/env-file.ts";
-import { type MasterFiles, placeFiles, removeFiles } from "./system/files.ts";
+import { type Files, removeFiles, takeOver } from "./system/files.ts";
 import { type HandedOver, HttpServer } from "./system/http.ts";
 import { closeListeners, type Listener, openListener, openListeners } from "./system/listeners.ts";
 import { Log } from "./system/log.ts";
 import { native } from "./system/native.ts";
 import { type Announcement, notifyParent } from "./system/notify-parent.ts";
+import {
+  closeNotifySocket,
+  type Notice,
+  type NotifySocket,
+  openNotifySocket,
+  watchNotices,
+} from "./system/notify-socket.ts";
+import { Preload, type PreloadState, preloadFds } from "./system/preload.ts";
 import { probes } from "./system/probes.ts";
-import { catchesSignal, oomKills, reap, rssBytes, signalNumber } from "./system/processes.ts";
+import {
+  catchesSignal,
+  childPids,
+  livingChildren,
+  oomKills,
+  reap,
+  rssBytes,
+  signalNumber,
+  workersAmong,
+} from "./system/processes.ts";
 import * as reactor from "./system/reactor.ts";
 import { type Check, checkPassed, executeNext, judgeCheck, readDocument, startCheck } from "./system/reexec.ts";
 import { catchSignals, release, type SignalPipe, withoutHold } from "./system/signals.ts";
-import { firstWorkerFd, rlimitNofile, spawnWorker } from "./system/spawner.ts";
+import { firstWorkerFd, rlimitNofile, type SpawnContext, spawnWorker } from "./system/spawner.ts";
+import { readCrash, Survival } from "./system/survival.ts";
 import { version } from "./version.ts";
 
 /** What one image leaves for the next beside the core's state. Descriptors in it are inherited. */
@@ -42,14 +63,21 @@ interface Shell {
   listeners: readonly Listener[];
   http: { listener: Listener; connections: HandedOver[] } | null;
   control: ControlState;
-  files: MasterFiles;
+  files: Files;
+  /** Zygotes that live; absent in documents of images before there were any. */
+  preload?: PreloadState | null;
+  /** With `-m notify`. */
+  notify?: NotifySocket | null;
   signals: SignalPipe;
   nofile: { soft: number; hard: number } | null;
   log: string;
   execMs: Millis;
+  /** When it crashed, as far as that still counts. */
+  crashes: readonly Millis[];
 }
 
 type Exit = (code: number) => never;
+type SpawnEffect = Parameters<Ports["processes"]["spawn"]>[0];
 
 /** First start: everything is opened before the first worker is started, and nothing is left behind when something fails. */
 export async function startMaster(
@@ -59,11 +87,11 @@ export async function startMaster(
   const cwd = logicalCwd();
   const launch = readLaunch(options, cwd);
   const listeners = await openListeners(options.binds, options.config.backlog);
-  let files: MasterFiles;
+  let taken: Awaited<ReturnType<typeof takeOver>>;
   let http: Listener | null = null;
   try {
     http = await openHttp(options);
-    files = await placeFiles({ ...options, env: process.env });
+    taken = await takeOver({ ...options, owner: options.worker.user, tmpdir: process.env.TMPDIR });
   } catch (error) {
     closeListeners(http === null ? listeners : [...listeners, http]);
     throw error;
@@ -76,12 +104,14 @@ export async function startMaster(
     cwd,
     listeners,
     http: http === null ? null : { listener: http, connections: [] },
-    control: { listener: files.socketFd, nextId: 1, connections: [] },
-    files,
+    control: { listener: taken.files.listener, nextId: 1, connections: [] },
+    files: taken.files,
     signals: null,
     nofile: originalNofile(),
     log: "",
+    crashes: [],
   });
+  for (const note of taken.notes) master.note(note);
   const seed = (process.pid * 2654435761 + Date.now()) >>> 0 || 1;
   master.run(initialState(options.config, master.about(), launch, seed), {
     kind: "booted",
@@ -92,16 +122,20 @@ export async function startMaster(
 
 /** Takes over from the image before; what happened meanwhile is found in the descriptors and by reaping. */
 export async function resumeMaster(stateFd: number, { exit }: { exit: Exit }): Promise<void> {
-  const document = readDocument(stateFd);
+  const crash = readCrash(stateFd);
+  const document = crash === null ? readDocument(stateFd) : documentFrom(crash.parts);
   closeSync(stateFd);
   const { options, shell, state } = await readHandover(document);
   const listeners = await rebind(shell.listeners, options);
   const http = await rebindHttp(shell, options);
   const launch = readLaunch(options, shell.cwd);
   const config = mergeReconfigured(shell.configured, options.config, state.config);
-  const master = new Master(options, exit, { ...shell, listeners, http, configured: options.config });
+  const crashes = [...(shell.crashes ?? []), ...(crash === null ? [] : [now()])];
+  const recent = crashes.filter((at) => at > now() - crashWindowMs);
+  const master = new Master(options, exit, { ...shell, listeners, http, configured: options.config, crashes: recent });
   process.env = withoutHold(process.env as Record<string, string>);
-  master.closeStrangers();
+  master.closeStrangers(crash !== null);
+  if (crash !== null) return master.run({ ...state, config }, master.crashed(state, crash.note));
   master.run({ ...state, config }, { kind: "reexeced", execMs: shell.execMs, about: master.about(), launch });
 }
 
@@ -129,11 +163,20 @@ class Master {
   readonly #log: Log;
   readonly #alarm: Alarm;
   readonly #control: CommandServer;
+  readonly #preload: Preload | null;
+  readonly #authority = createAuthority({
+    uid: process.geteuid?.() ?? 0,
+    isWorker: (pid) => this.#isWorker(pid),
+  });
   #http: HttpServer | null = null;
   #supervisor!: Supervisor;
   #signals!: SignalPipe;
   #check: Check | null = null;
   #oomKills: number | null = null;
+  #keeper!: Keeper;
+  /** Connections that were accepted and not written down when the master crashed. */
+  readonly #strays: number[] = [];
+  #survival: Survival | null = null;
 
   constructor(options: Options, exit: Exit, shell: Omit<Shell, "signals" | "execMs"> & { signals: SignalPipe | null }) {
     this.#options = options;
@@ -148,24 +191,32 @@ class Master {
     });
     this.#alarm = new Alarm(() => this.#deliver({ kind: "woke" }));
     this.#control = this.#createControl();
+    this.#preload = this.#createPreload();
   }
 
   /** Everything is open: from here on failure is an event, not an exception. */
   run(state: State, first: Event): void {
     this.#supervisor = supervise(state, this.#ports());
     this.#signals = catchSignals((signal) => this.#signalled(signal), this.#shell.signals ?? undefined);
-    process.on("uncaughtException", (error) => this.#log.error(`[BUG] ${error.stack}`));
+    this.#survive(state);
     this.#oomKills = oomKills();
-    for (const note of this.#shell.files.notes) this.#log.info(note);
     if (first.kind === "booted") {
       for (const { text, address } of this.#shell.listeners) this.#log.info(`Listening on ${address}`, { bind: text });
     }
+    this.#preload?.resume();
+    if (this.#shell.notify != null) this.#watchNotices(this.#shell.notify);
     this.#deliver(first);
     release();
     // Who died between the two images left no signal that anybody saw.
     this.#reap();
+    for (const fd of this.#strays) this.#control.adoptStray(fd);
     this.#control.start();
     this.#startHttp();
+  }
+
+  /** Something the operator should know about how this master was started. */
+  note(message: string): void {
+    this.#log.info(message);
   }
 
   about(): About {
@@ -184,32 +235,84 @@ class Master {
         workerFd: firstWorkerFd + index,
       })),
       isPid1: process.pid === 1,
-      preload: options.preload === null ? null : { path: options.preload, active: false, reason: "not supported yet" },
+      preload: options.preload === null ? null : { path: options.preload, active: false, reason: "not loaded yet" },
     };
   }
 
+  /** A crash from here on leads to an image that goes on from the last whole turn. */
+  #survive(state: State): void {
+    this.#keeper = new Keeper(state, {
+      // Its connections come and go without being written down: they end with the image.
+      shell: () => this.#document(state, []).shell,
+      connectionChanges: () => this.#control.takeChanges(),
+    });
+    try {
+      this.#survival = new Survival({
+        options: this.#options,
+        changes: () => this.#keeper.changes(),
+        everything: () => this.#keeper.everything(),
+        trouble: (message) => this.#log.error(message),
+      });
+    } catch (error) {
+      this.#log.error(`A crash of the master would be its end: ${(error as Error).message}`);
+    }
+    process.on("uncaughtException", (error) => {
+      if (this.#survival === null) this.#log.error(`[BUG] ${error instanceof Error ? error.stack : error}`);
+      else this.#survival.crash(error);
+    });
+  }
+
+  /** What happened while nobody looked, from the world itself. */
+  crashed(state: State, note: Note): Event {
+    const children = new Set(childPids());
+    const known = new Set(state.workers.flatMap(({ pid }) => pid ?? []));
+    const strangers = livingChildren().filter((pid) => !known.has(pid));
+    const recent = this.#shell.crashes.length;
+    if (recent > crashLimit + 3) this.#surrender(known);
+    const tookMs = note.at === null ? "" : ` (after ${Math.round(now() - note.at)}ms)`;
+    return {
+      kind: "crashed",
+      reason: `${note.reason}${tookMs}`,
+      recent,
+      about: this.about(),
+      lost: [...known].filter((pid) => !children.has(pid)),
+      found: workersAmong(strangers),
+      connections: this.#control.connectionIds(),
+    };
+  }
+
+  /** It crashes before it can even stop. */
+  #surrender(workers: Iterable<Pid>): never {
+    for (const pid of workers) kill(pid, "SIGTERM");
+    this.#exit(crashExitCode);
+  }
+
   /** Closes descriptors that the image before left and the document does not name. */
-  closeStrangers(): void {
+  closeStrangers(afterCrash = false): void {
     const { listeners, http, control, files, signals } = this.#shell;
     const known = new Set<number | null | undefined>([
       ...listeners.flatMap(({ fds }) => fds),
       ...(http === null ? [] : [...http.listener.fds, ...http.connections.map(({ fd }) => fd)]),
       control.listener,
       ...control.connections.map(({ fd }) => fd),
-      files.socketFd,
-      files.lockFd,
+      files.listener,
       signals?.read,
       signals?.write,
+      this.#shell.notify?.fd,
+      ...preloadFds(this.#shell.preload ?? null),
     ]);
     for (const name of readdirSync("/proc/self/fd")) {
       const fd = Number(name);
       // What Node itself opened is close-on-exec; only what came through execve is not.
-      if (fd > 2 && !known.has(fd) && isInheritable(fd)) closeSync(fd);
+      if (fd <= 2 || known.has(fd) || !isInheritable(fd)) continue;
+      if (afterCrash && isConnectionOf(fd, files.socketPath)) this.#strays.push(fd);
+      else closeSync(fd);
     }
   }
 
   #deliver(event: Event): void {
     this.#supervisor.deliver(event);
+    this.#preload?.follow(this.#supervisor.state());
   }
 
   #ports(): Ports {
@@ -233,6 +336,10 @@ class Master {
         },
         exec: (state) => executeNext(this.#options, this.#document(state)),
       },
+      save: (state) => {
+        this.#keeper.set(state);
+        this.#survival?.save();
+      },
       control: { reply: (asker, reply) => this.#control.reply(asker, reply) },
       // The core's messages say in words what the fields say to a machine.
       log: ({ level, message, fields }) =>
@@ -242,16 +349,76 @@ class Master {
     };
   }
 
-  #spawn(order: Parameters<Ports["processes"]["spawn"]>[0]): Pid {
-    const { pid, connection } = spawnWorker(order, {
+  /** Null: a zygote forks it, and the event comes later. */
+  #spawn(order: SpawnEffect): Pid | null {
+    return this.#preload?.order(order) ? null : this.#execute(order);
+  }
+
+  #execute(order: Omit<SpawnEffect, "kind">): Pid {
+    const { pid, connection } = spawnWorker(order, this.#spawnContext());
+    if (connection !== null) this.#adopt(connection, pid);
+    return pid;
+  }
+
+  #adopt(connection: number, pid: Pid): void {
+    this.#control.adopt({ fd: connection, pid, uid: process.geteuid?.() ?? 0 });
+  }
+
+  #spawnContext(): SpawnContext {
+    return {
       options: this.#options,
       listeners: this.#shell.listeners,
       socketPath: this.#shell.files.socketPath,
-      notifySocket: null,
+      notifySocket: this.#notifySocket(),
       nofile: this.#shell.nofile,
+    };
+  }
+
+  /** Opened when it is first needed, as the ACK mode may change; the same from then on. */
+  #notifySocket(): string | null {
+    if (this.#supervisor.state().config.ackMode.kind !== "notify") return null;
+    if (this.#shell.notify == null) {
+      this.#shell.notify = openNotifySocket();
+      this.#watchNotices(this.#shell.notify);
+    }
+    return this.#shell.notify.name;
+  }
+
+  #watchNotices(socket: NotifySocket): void {
+    watchNotices(socket, {
+      workerOf: (pid) => this.#authority.workerOf(pid),
+      notice: (pid, notice) => this.#notice(pid, notice),
+      refused: (sender) => this.#log.error("Dropped an sd_notify message that no worker of ours sent", sender),
     });
-    if (connection !== null) this.#control.adopt({ fd: connection, pid, uid: process.geteuid?.() ?? 0 });
-    return pid;
+  }
+
+  #notice(pid: Pid, { ready, ...said }: Notice): void {
+    if (Object.keys(said).length > 0) this.#deliver({ kind: "notified", pid, ...said });
+    if (ready) this.#deliver({ kind: "acked", pid, via: "notify" });
+  }
+
+  #createPreload(): Preload | null {
+    const { preload } = this.#options;
+    if (preload === null) return null;
+    return new Preload(
+      preload,
+      {
+        context: () => this.#spawnContext(),
+        state: () => this.#supervisor.state(),
+        now,
+        execute: (order) =>
+          reportSpawn(
+            order.id,
+            () => this.#execute(order),
+            (event) => this.#deliver(event),
+          ),
+        adopt: (connection, pid) => this.#adopt(connection, pid),
+        deliver: (event) => this.#deliver(event),
+        kill: (pid) => kill(pid, "SIGKILL"),
+        log: (level, message) => this.#log.write(level, message, {}),
+      },
+      this.#shell.preload ?? null,
+    );
   }
 
   #signal(pid: Pid, signal: Signal | "graceful"): Signal {
@@ -274,11 +441,12 @@ class Master {
   /** Every child, whosever it was, in one drain; a thousand at once take several turns of the loop. */
   #reap(): void {
     const { exits, childless, more } = reap();
+    this.#preload?.listen();
     let orphans = 0;
     const workers = new Set(this.#supervisor.state().workers.map(({ pid }) => pid));
     for (const exit of exits) {
       if (exit.pid === this.#check?.pid) this.#endCheck(exit.code, exit.signal);
-      else if (!workers.has(exit.pid)) orphans += 1;
+      else if (!workers.has(exit.pid)) orphans += this.#preload?.died(exit) ? 0 : 1;
       else
         this.#deliver({
           kind: "exited",
@@ -315,13 +483,13 @@ class Master {
     this.#deliver({ kind: "checked", reason: judgeCheck(check, code, signal) });
   }
 
-  #document(state: State): { shell: Shell } & ReturnType<typeof encodeState> {
+  #document(state: State, probes = this.#http?.handOver() ?? []): { shell: Shell } & ReturnType<typeof encodeState> {
     const http = this.#shell.http;
     const shell: Shell = {
       ...this.#shell,
-      http: http === null ? null : { ...http, connections: this.#http?.handOver() ?? [] },
+      http: http === null ? null : { ...http, connections: probes },
       control: this.#control.toState(),
-      files: { ...this.#shell.files, notes: [] },
+      preload: this.#preload?.toState() ?? null,
       signals: this.#signals,
       log: "",
       execMs: now(),
@@ -333,10 +501,7 @@ class Master {
     return new CommandServer({
       from: this.#shell.control,
       kernel: { ...native, close: closeSync, watch: reactor.watch, unwatch: reactor.unwatch },
-      authority: createAuthority({
-        uid: process.geteuid?.() ?? 0,
-        isWorker: (pid) => this.#supervisor.state().workers.some((worker) => worker.pid === pid),
-      }),
+      authority: this.#authority,
       handlers: {
         command: (asker, request) => {
           const read = readCommand(request);
@@ -352,9 +517,17 @@ class Master {
             uid,
             others,
           }),
+        changed: () => this.#survival?.saveSoon(),
         trouble: (message) => this.#log.error(message),
       },
     });
+  }
+
+  #isWorker(pid: Pid): boolean {
+    const isKnown = () => this.#supervisor.state().workers.some((worker) => worker.pid === pid);
+    if (isKnown()) return true;
+    this.#preload?.listen();
+    return isKnown();
   }
 
   #startHttp(): void {
@@ -387,6 +560,8 @@ class Master {
   }
 
   #leave(code: number): void {
+    this.#preload?.kill();
+    if (this.#shell.notify != null) closeNotifySocket(this.#shell.notify);
     this.#http?.close();
     this.#control.close();
     const { listeners, http, files } = this.#shell;
@@ -501,6 +676,17 @@ function kill(pid: Pid, signal: Signal): void {
     process.kill(pid, signalNumber(signal) ?? 15);
   } catch {
     // It is gone, which its exit tells; or it is another user's by now, which nothing here can change.
+  }
+}
+
+/** Accepted from the command socket: it has the listener's name. */
+function isConnectionOf(fd: number, socketPath: string): boolean {
+  try {
+    const name = Buffer.from(native.getSocketName({ fd }));
+    const path = socketPath.startsWith("@") ? `\0${socketPath.slice(1)}` : `${socketPath}\0`;
+    return name.readUInt16LE(0) === 1 && name.subarray(2).toString().startsWith(path);
+  } catch {
+    return false;
   }
 }
 

@@ -2,7 +2,7 @@
  * The loop: event -> step -> effects -> the one alarm. The only mutable state of the master lives here.
  * It knows the world through `Ports` alone, so the simulator runs this very file.
  */
-import type { Effect, Event, State } from "./core/model.ts";
+import type { Effect, Event, Pid, State } from "./core/model.ts";
 import { step } from "./core/step.ts";
 import type { Ports } from "./ports.ts";
 
@@ -14,6 +14,7 @@ export interface Supervisor {
 export function supervise(initial: State, ports: Ports): Supervisor {
   let state = initial;
   let busy = false;
+  let saved: State | null = null;
   const inbox: Event[] = [];
 
   function deliver(event: Event): void {
@@ -35,6 +36,9 @@ export function supervise(initial: State, ports: Ports): Supervisor {
         for (const effect of effects) perform(effect, ports, (event) => inbox.push(event));
         ports.clock.wakeAt(wakeAt);
       }
+      // Only whole turns: an order that was given half must be found in the world, not in the state.
+      if (state !== saved) ports.save(state);
+      saved = state;
       // The exec waits until everything that is known has been recorded: the inbox dies with this image.
       if (state.handover?.phase !== "executing") return;
       const reason = ports.reexec.exec(state);
@@ -78,11 +82,17 @@ function perform(effect: Effect, ports: Ports, report: (event: Event) => void): 
 }
 
 function spawn(order: Extract<Effect, { kind: "spawn" }>, ports: Ports, report: (event: Event) => void): void {
+  reportSpawn(order.id, () => ports.processes.spawn(order), report);
+}
+
+/** Starts a worker and says how that went; null is nothing yet. */
+export function reportSpawn(id: number, start: () => Pid | null, report: (event: Event) => void): void {
   try {
-    report({ kind: "spawned", id: order.id, pid: ports.processes.spawn(order) });
+    const pid = start();
+    if (pid !== null) report({ kind: "spawned", id, pid });
   } catch (error) {
     if (!isSystemError(error)) throw error;
-    report({ kind: "unspawned", id: order.id, errno: error.code, syscall: error.syscall });
+    report({ kind: "unspawned", id, errno: error.code, syscall: error.syscall });
   }
 }
 

@@ -55,20 +55,27 @@ export class Acceptor {
 
   #accept(): void {
     for (let i = 0; i < this.#acceptsInRow; i++) {
-      const fd = this.#acceptOne();
+      const fd = this.#acceptOne(i === 0);
       if (fd < 0) return;
-      this.#arrived({ fd, ...this.#peer(fd) });
+      this.#arrived({ fd, ...this.peer(fd) });
     }
   }
 
-  #acceptOne(): number {
+  /**
+   * Returns -1 when there is nobody, or no descriptor for them. Only the `first` of a row makes room: the kernel reports
+   * EMFILE before it looks whether anybody waits, and a reactor that called us knows that for the first alone.
+   */
+  #acceptOne(first: boolean): number {
     for (let attempt = 0; ; attempt++) {
       try {
         return this.#kernel.accept({ fd: this.listener });
       } catch (error) {
         const { code, message } = error as NodeJS.ErrnoException;
         if (code === "ECONNABORTED") continue;
-        if ((code === "EMFILE" || code === "ENFILE") && attempt === 0 && this.#makeRoom()) continue;
+        if (code === "EMFILE" || code === "ENFILE") {
+          if (!first) return -1;
+          if (attempt === 0 && this.#makeRoom()) continue;
+        }
         this.#pause(`The command socket cannot accept: ${message}. Trying again every ${retryMs} ms.`);
         return -1;
       }
@@ -83,7 +90,7 @@ export class Acceptor {
   }
 
   /** struct ucred: pid, uid, gid as the kernel saw them at connect(2). */
-  #peer(fd: number): { pid: Pid; uid: number } {
+  peer(fd: number): { pid: Pid; uid: number } {
     const bytes = this.#kernel.getSocketOption({ fd, level: solSocket, name: soPeercred, length: 12 });
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     return { pid: view.getInt32(0, true), uid: view.getUint32(4, true) };

@@ -27,6 +27,8 @@ export interface ServerOptions {
   limits?: Partial<Limits>;
 }
 
+const nothing = Buffer.alloc(0);
+
 export class CommandServer {
   readonly #kernel: Kernel;
   readonly #authority: Authority;
@@ -37,6 +39,7 @@ export class CommandServer {
   readonly #rotation: Rotation<Connection>;
   readonly #connections = new Map<ConnectionId, Connection>();
   readonly #readBuffer = Buffer.allocUnsafeSlow(64 * 1024);
+  readonly #changed = new Set<ConnectionId>();
   #nextId: ConnectionId;
   #reads = 0;
   #heldBytes = 0;
@@ -89,6 +92,7 @@ export class CommandServer {
   reply(asker: Asker, reply: { message: string; wait: boolean; error: boolean; data?: unknown }): void {
     const connection = this.#connections.get(asker.connection);
     if (connection === undefined) return;
+    this.#note(connection);
     if (connection.unsentBytes > this.#limits.unsentBytes) {
       this.#close(connection);
       return;
@@ -106,6 +110,26 @@ export class CommandServer {
     return { listener: this.#acceptor?.listener ?? null, nextId: this.#nextId, connections };
   }
 
+  /** Connections that may have changed since the last call, as they are now; null: closed. */
+  takeChanges(): [ConnectionId, ConnectionState | null][] {
+    const changes = [...this.#changed].map((id): [ConnectionId, ConnectionState | null] => [
+      id,
+      this.#connections.get(id)?.toState() ?? null,
+    ]);
+    this.#changed.clear();
+    return changes;
+  }
+
+  connectionIds(): ConnectionId[] {
+    return [...this.#connections.keys()];
+  }
+
+  /** Takes `fd`, a connection that the listener accepted in an image that crashed before it wrote so. */
+  adoptStray(fd: number): void {
+    if (this.#acceptor === null) return;
+    this.#arrived({ fd, ...this.#acceptor.peer(fd) });
+  }
+
   /** Sends what can be sent, then closes everything, the listener included. */
   close(): void {
     this.#rotation.stop();
@@ -115,6 +139,11 @@ export class CommandServer {
       connection.owed = 0;
       this.#close(connection);
     }
+  }
+
+  #note(connection: Connection): void {
+    if (this.#changed.size === 0) this.#handlers.changed?.();
+    this.#changed.add(connection.id);
   }
 
   #arrived({ fd, pid, uid }: Arrival): void {
@@ -127,6 +156,7 @@ export class CommandServer {
     const connection = new Connection({ ...o, id: this.#nextId++, trusted: this.#authority.trusts(o.uid) });
     connection.lastRead = ++this.#reads;
     this.#connections.set(connection.id, connection);
+    this.#note(connection);
     this.#watch(connection);
   }
 
@@ -146,6 +176,7 @@ export class CommandServer {
   #ready(connection: Connection, readable: boolean): void {
     if (readable && connection.heard.readable) this.#read(connection);
     if (connection.closed) return;
+    this.#note(connection);
     this.#rotation.addNow(connection);
     // The read buffer is about to be used for somebody else.
     connection.lines.settle();
@@ -156,8 +187,11 @@ export class CommandServer {
       const length = this.#kernel.read({ fd: connection.fd, buffer: this.#readBuffer });
       if (length < 0) return;
       connection.lastRead = ++this.#reads;
-      if (length === 0) connection.ended = true;
-      else connection.lines.push(this.#readBuffer.subarray(0, length));
+      if (length === 0) {
+        connection.ended = true;
+        // A client that only closed its sending half still reads; writing nothing fails if it is gone altogether.
+        this.#kernel.write({ fd: connection.fd, buffer: nothing });
+      } else connection.lines.push(this.#readBuffer.subarray(0, length));
     } catch {
       this.#close(connection);
     }
@@ -182,6 +216,7 @@ export class CommandServer {
 
   /** After anything happened to a connection: send, enforce the limits, close it if it is done, say what to listen for. */
   #settle(connection: Connection): void {
+    this.#note(connection);
     const waiting = connection.lines.hasLine();
     if (!waiting) this.#checkUnfinished(connection);
     this.#flush(connection);
@@ -242,6 +277,7 @@ export class CommandServer {
   #close(connection: Connection): void {
     if (connection.closed) return;
     connection.closed = true;
+    this.#note(connection);
     connection.lines.clear();
     this.#heldBytes += connection.weigh();
     this.#connections.delete(connection.id);

@@ -5,8 +5,8 @@
  * Clients that exist (README, "Clients") send YAML with line breaks as %0A (Ruby, Go), all of it percent-encoded (Node),
  * or JSON (goji, Python, PHP), and read replies with a YAML reader, after Go's url.QueryUnescape, or with a JSON reader.
  */
-import { forbiddenKeys, readYaml } from "./small-yaml.ts";
-import { maxDepth } from "./yaml-cursor.ts";
+import { faultOf } from "./plain-data.ts";
+import { readYaml } from "./yaml-line.ts";
 
 export interface WireRequest {
   command: unknown;
@@ -15,6 +15,8 @@ export interface WireRequest {
   /** `id`, or `request_id` where go-einhorn and worker:ping have it; null when there is none, or none that can be echoed. */
   requestId: string | number | null;
 }
+
+export type Decoded = { request: WireRequest } | { error: string };
 
 export interface Reply {
   message: string;
@@ -25,15 +27,12 @@ export interface Reply {
   data?: unknown;
 }
 
-/** Longest line either way that a client may count on: 64 KiB. */
-export const maxLineBytes = 64 * 1024;
-
 const notMapping = 'A request is a mapping on one line, such as {"command": "status"}';
 const openBrace = 0x7b;
 const percent = 0x25;
 
 /** Reads one line without its line break. Null for a blank one, which is no request. */
-export function decodeRequest(line: Buffer): { request: WireRequest } | { error: string } | null {
+export function decodeRequest(line: Buffer): Decoded | null {
   let start = 0;
   while (isSpace(line[start])) start++;
   let end = line.length;
@@ -47,24 +46,25 @@ function isSpace(byte: number | undefined): boolean {
   return byte === 0x20 || (byte !== undefined && byte >= 0x09 && byte <= 0x0d);
 }
 
-function decodeJson(text: string): { request: WireRequest } | { error: string } {
+function decodeJson(text: string): Decoded {
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch {
     return decodeYaml(text);
   }
-  const { command, args, user, id, request_id } = value as Record<string, unknown>;
-  const error = fault(args, 1);
-  return error === null ? { request: request({ command, args, user, id, request_id }) } : { error };
+  return check(value);
 }
 
-function decodeYaml(text: string): { request: WireRequest } | { error: string } {
+function decodeYaml(text: string): Decoded {
   const result = readYaml(text);
-  if ("error" in result) return { error: `${result.error}. ${notMapping}` };
-  const value = result.value;
+  return "error" in result ? { error: `${result.error}. ${notMapping}` } : check(result.value);
+}
+
+function check(value: unknown): Decoded {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return { error: notMapping };
-  return { request: request(value) };
+  const error = faultOf(value);
+  return error === null ? { request: request(value as Record<string, unknown>) } : { error };
 }
 
 function request(value: Record<string, unknown>): WireRequest {
@@ -79,18 +79,6 @@ function request(value: Record<string, unknown>): WireRequest {
 function echoable(id: unknown): string | number | null {
   if (typeof id === "number") return Math.abs(id) < 1e21 ? id : null;
   return typeof id === "string" ? id : null;
-}
-
-/** What is wrong with arguments that came as JSON; the YAML reader has looked already. */
-function fault(value: unknown, depth: number): string | null {
-  if (typeof value !== "object" || value === null) return null;
-  if (depth >= maxDepth) return `Nested deeper than ${maxDepth}`;
-  for (const key of Object.keys(value)) {
-    if (forbiddenKeys.has(key)) return `The key "${key}" is not accepted`;
-    const found = fault((value as Record<string, unknown>)[key], depth + 1);
-    if (found !== null) return found;
-  }
-  return null;
 }
 
 /** Replaces every valid %XX by its byte, once; any other percent sign stays what it is. */

@@ -31,15 +31,19 @@ export function becomeReady(turn: Turn, worker: Worker): void {
   });
 }
 
+/** How a worker can be gone. */
+type Ending = Extract<Event, { kind: "exited" | "unspawned" }> | { kind: "lost" };
+
 /** A worker is gone: what that means for its slot, for an upgrade under way, and for the exit code. */
-export function bury(turn: Turn, worker: Worker, event: Extract<Event, { kind: "exited" | "unspawned" }>): void {
+export function bury(turn: Turn, worker: Worker, event: Ending): void {
   const cause = causeOf(event);
   const { state } = turn;
   set(turn, {
     workers: state.workers.filter((other) => other.id !== worker.id),
     counters: counted(state.counters, cause),
   });
-  const expected = worker.phase.kind === "told" || worker.phase.kind === "killed" || isStopping(state);
+  const cancelled = cause.kind === "unspawned" && cause.errno === "ECANCELED";
+  const expected = worker.phase.kind === "told" || worker.phase.kind === "killed" || cancelled || isStopping(state);
   const code = exitCodeOf(cause);
   if (!state.config.respawn && code !== 0 && state.exitCode === 0) set(turn, { exitCode: code });
   const exited = event.kind === "exited" ? event : { cpuMs: 0, maxRssBytes: 0, lastWords: null };
@@ -112,7 +116,8 @@ function remember(
   return death;
 }
 
-function causeOf(event: Extract<Event, { kind: "exited" | "unspawned" }>): Cause {
+function causeOf(event: Ending): Cause {
+  if (event.kind === "lost") return event;
   if (event.kind === "unspawned") return { kind: "unspawned", errno: event.errno, syscall: event.syscall };
   if (event.signal !== null) return { kind: "signal", signal: event.signal, oom: event.oom };
   return { kind: "code", code: event.code ?? 0 };
@@ -128,6 +133,7 @@ export function exitCodeOf(cause: Cause): number {
     case "unspawned":
       return cause.errno === "ENOENT" || cause.errno === "ENOTDIR" ? 127 : 126;
     case "unacked":
+    case "lost":
       return 1;
   }
 }
@@ -168,6 +174,7 @@ function counted(counters: Counters, cause: Cause): Counters {
     case "unspawned":
       return { ...counters, deaths: { ...deaths, unspawned: deaths.unspawned + 1 } };
     case "unacked":
+    case "lost":
       return counters;
   }
 }

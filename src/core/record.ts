@@ -1,5 +1,6 @@
 /** One case per event: what is now true. Decides nothing; the rules in reconcile.ts do. */
 import { answerCommand } from "./answers.ts";
+import { recordCrash } from "./crash.ts";
 import { becomeReady, bury } from "./life.ts";
 import * as messages from "./messages.ts";
 import type { Asker, Event, Handover, Signal, State, Worker } from "./model.ts";
@@ -14,6 +15,8 @@ export function record(turn: Turn, event: Event): void {
       return set(turn, { about: event.about, launches: { [state.generation]: event.launch }, startedAt: now });
     case "reexeced":
       return recordReexec(turn, event);
+    case "crashed":
+      return recordCrash(turn, event);
     case "spawned":
       setWorker(turn, event.id, { pid: event.pid, spawnedAt: now, phase: { kind: "starting" } });
       return logStart(turn, byId(turn.state, event.id));
@@ -37,6 +40,8 @@ export function record(turn: Turn, event: Event): void {
       return setWorkers(turn, (worker) =>
         worker.pid === event.pid ? { ...worker, pinged: { at: now, requestId: event.requestId } } : worker,
       );
+    case "preloaded":
+      return recordPreload(turn, event);
     case "notified":
       return recordNotice(turn, event);
     case "measured":
@@ -108,6 +113,13 @@ function recordAck(turn: Turn, event: Extract<Event, { kind: "acked" }>): void {
   }
   if (wasReady(worker)) return log(turn, "info", `${name} has ACKed already; the second ACK changes nothing`);
   if (worker.phase.kind === "starting") becomeReady(turn, worker);
+}
+
+function recordPreload(turn: Turn, event: Extract<Event, { kind: "preloaded" }>): void {
+  const { path, progress, reason } = event;
+  const { about, generation } = turn.state;
+  set(turn, { about: { ...about, preload: { path, active: progress === "active", reason } } });
+  log(turn, progress === "off" ? "error" : "info", messages.preload(path, progress, reason), { path, generation });
 }
 
 function recordNotice(turn: Turn, event: Extract<Event, { kind: "notified" }>): void {
@@ -222,7 +234,7 @@ function recordCheck(turn: Turn, reason: string | null): void {
   set(turn, { handover: { ...handover, phase: "executing" } });
 }
 
-function endHandover(turn: Turn, reason: string): void {
+export function endHandover(turn: Turn, reason: string): void {
   const { handover } = turn.state;
   if (handover === null) return;
   set(turn, { handover: null });
@@ -234,7 +246,16 @@ function endHandover(turn: Turn, reason: string): void {
 }
 
 function forget(turn: Turn, connection: number): void {
-  const stays = (asker: Asker) => asker.connection !== connection;
+  keepAskers(turn, (asker) => asker.connection !== connection);
+}
+
+/** Connections that broke unseen. */
+export function forgetOthers(turn: Turn, connections: readonly number[]): void {
+  const open = new Set(connections);
+  keepAskers(turn, (asker) => open.has(asker.connection));
+}
+
+function keepAskers(turn: Turn, stays: (asker: Asker) => boolean): void {
   const { state } = turn;
   const changes: Partial<State> = { watchers: state.watchers.filter(stays), waiters: state.waiters.filter(stays) };
   if (state.handover !== null) changes.handover = { ...state.handover, askers: state.handover.askers.filter(stays) };

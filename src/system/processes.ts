@@ -117,6 +117,28 @@ export function isDescendant(pid: Pid, ancestor: Pid): boolean {
   return false;
 }
 
+/**
+ * Our workers among `pids`, by the environment they were started with. A helper that a worker left behind has the same one,
+ * but not a process group of its own, or not that LISTEN_PID.
+ */
+export function workersAmong(pids: readonly Pid[]): { pid: Pid; slot: number; generation: number }[] {
+  return pids.flatMap((pid) => {
+    const group = Number(
+      readOr(`/proc/${pid}/stat`, "")
+        .replace(/^.*\) /s, "")
+        .split(" ")[2],
+    );
+    const env = new Map(
+      readOr(`/proc/${pid}/environ`, "")
+        .split("\0")
+        .map((pair) => [pair.slice(0, pair.indexOf("=")), pair.slice(pair.indexOf("=") + 1)] as const),
+    );
+    const isOurs = env.get("EINHORN_MASTER_PID") === String(process.pid) && env.has("EINHORN_CHILD_INDEX");
+    if (!isOurs || group !== pid || Number(env.get("LISTEN_PID") ?? pid) !== pid) return [];
+    return [{ pid, slot: Number(env.get("EINHORN_CHILD_INDEX")), generation: Number(env.get("EINHORN_GENERATION")) }];
+  });
+}
+
 /** Resident memory; null for a process that is gone. */
 export function rssBytes(pid: Pid): number | null {
   const pages = Number(readOr(`/proc/${pid}/statm`, "").split(" ")[1]);
@@ -148,7 +170,8 @@ export function livingChildren(): Pid[] {
   });
 }
 
-function childPids(): Pid[] {
+/** The same, dead ones that were not reaped included. */
+export function childPids(): Pid[] {
   try {
     const tasks = readdirSync("/proc/self/task");
     const lists = tasks.map((task) => readFileSync(`/proc/self/task/${task}/children`, "utf8"));

@@ -33,19 +33,22 @@ export function readDocument(fd: number): unknown {
   return JSON.parse(bytes.toString());
 }
 
-/** The command that starts the next image: --reexec-as, or this program as it was started. */
-function command(options: Options): readonly string[] {
-  return options.reexecAs ?? [process.execPath, ...process.execArgv, process.argv[1] as string];
+/** The command that starts the next image: --reexec-as, or this program as it was started; `running` is this one in any case. */
+export function command(options: Options, which: "next" | "running" = "next"): readonly string[] {
+  return (
+    (which === "next" ? options.reexecAs : null) ?? [process.execPath, ...process.execArgv, process.argv[1] as string]
+  );
 }
 
 /** The environment that einhorn was started with, less --drop-env-var. */
-function environment(options: Options): Record<string, string> {
+export function environment(options: Options): Record<string, string> {
   const env = withoutHold(process.env as Record<string, string>);
   for (const name of options.dropEnvVars) delete env[name];
   return env;
 }
 
-const pairs = (env: Readonly<Record<string, string>>) => Object.entries(env).map(([name, value]) => `${name}=${value}`);
+export const pairs = (env: Readonly<Record<string, string>>) =>
+  Object.entries(env).map(([name, value]) => `${name}=${value}`);
 
 /** A check under way: an ordinary child, whose end comes through the one way that all ends come. */
 export interface Check {

@@ -374,6 +374,7 @@ export class World {
           throw new Replaced(this.roundTrip(state), this.now);
         },
       },
+      save: () => undefined,
       control: { reply: (asker, reply) => this.checks.replied(asker, reply) },
       log: (entry) => this.note(`log ${entry.level} ${entry.message}`),
       announce: () => undefined,

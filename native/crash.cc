@@ -1,0 +1,107 @@
+/**
+ * surviveCrashes(): a fault becomes an execve(2) of the next image in the same PID. From the moment of the fault on only
+ * system calls: the heap, locks and JavaScript may be in any state.
+ */
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <ucontext.h>
+
+#include "errors.h"
+
+namespace {
+
+const int signals[] = {SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE};
+/** Where the file has room for them: src/system/journal.ts. */
+const off_t noteAt = 64, mapsAt = 64 * 1024, mapsMax = 960 * 1024;
+
+/** What the next image is told; native byte order. */
+struct Note {
+  uint32_t kind, signal;
+  int32_t code, sender;
+  uint64_t address;
+  double at;
+  uint64_t stack[24];
+};
+
+char **files, **arguments, **environment;
+int stateFd = -1, noted = 0;
+
+/** The return addresses, along the frame pointers that Node and V8 keep. The kernel reads, so that a wrong one is no fault. */
+void walk(void* context, uint64_t* stack) {
+  auto& registers = static_cast<ucontext_t*>(context)->uc_mcontext;
+#if defined(__x86_64__)
+  uint64_t frame[2] = {static_cast<uint64_t>(registers.gregs[REG_RBP]), static_cast<uint64_t>(registers.gregs[REG_RIP])};
+#else
+  uint64_t frame[2] = {registers.regs[29], registers.pc};
+#endif
+  for (int i = 0; i < 24 && frame[1]; i++) {
+    stack[i] = frame[1];
+    iovec here{frame, sizeof frame}, there{reinterpret_cast<void*>(frame[0]), sizeof frame};
+    if (syscall(SYS_process_vm_readv, getpid(), &here, 1, &there, 1, 0) != sizeof frame) break;
+  }
+}
+
+/** Which file each address of the stack is in. */
+void copyMaps() {
+  char buffer[4096];
+  int maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+  ssize_t length;
+  for (off_t at = 0; at < mapsMax && (length = read(maps, buffer, sizeof buffer)) > 0; at += length)
+    if (syscall(SYS_pwrite64, stateFd, buffer, static_cast<size_t>(length), mapsAt + at) < 0) break;
+  close(maps);
+}
+
+void crash(int signal, siginfo_t* info, void* context) {
+  long pid = syscall(SYS_getpid);
+  Note note{1, static_cast<uint32_t>(signal), info->si_code, 0, 0, 0, {}};
+  if (info->si_code > 0) note.address = reinterpret_cast<uint64_t>(info->si_addr);
+  else note.sender = info->si_pid;
+  timespec now;
+  syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &now);
+  note.at = static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) / 1e6;
+  walk(context, note.stack);
+  bool isFirst = !__atomic_exchange_n(&noted, 1, __ATOMIC_SEQ_CST);
+  if (isFirst && syscall(SYS_pwrite64, stateFd, &note, sizeof note, noteAt) == sizeof note) copyMaps();
+  if (syscall(SYS_gettid) != pid) {
+    // Workers that are to die with their parent would die with its main thread (prctl(2), PR_SET_PDEATHSIG): that one executes.
+    syscall(SYS_tgkill, pid, pid, SIGABRT);
+    timespec patience{1, 0};
+    nanosleep(&patience, nullptr);
+  }
+  holdForCrash();
+  for (int fd = 0; fd < 3; fd++) fcntl(fd, F_SETFD, 0);
+  for (char** file = files; *file; file++) execve(*file, arguments, environment);
+  // Nothing is left but to die of it.
+  const uint64_t standard[4] = {0, 0, 0, 0}, none = 0;
+  syscall(SYS_rt_sigaction, signal, standard, nullptr, 8);
+  syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, nullptr, 8);
+  syscall(SYS_tgkill, pid, syscall(SYS_gettid), signal);
+}
+
+Napi::Value surviveCrashes(Call& call) {
+  call.keep();  // for the handler
+  files = call.texts("files");
+  arguments = call.texts("args");
+  environment = call.texts("env");
+  stateFd = call.integer("stateFd");
+  const size_t stackSize = 64 * 1024;
+  stack_t stack{};
+  stack.ss_size = stackSize;
+  stack.ss_sp = mmap(nullptr, stackSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (stack.ss_sp == MAP_FAILED) return call.fail("mmap");
+  if (syscall(SYS_sigaltstack, &stack, nullptr) < 0) return call.fail("sigaltstack");
+  struct sigaction action {};
+  action.sa_sigaction = crash;
+  action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+  sigfillset(&action.sa_mask);
+  for (int signal : signals)
+    if (sigaction(signal, &action, nullptr) < 0) return call.fail("sigaction");
+  return call.env.Undefined();
+}
+
+}  // namespace
+
+void exportCrash(Napi::Object exports) { add(exports, "surviveCrashes", surviveCrashes); }

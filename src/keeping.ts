@@ -1,0 +1,72 @@
+/** What is kept for a crash: the core's state, the shell's description and each connection, as parts of system/journal.ts's file. */
+import type { ConnectionState } from "./control/connection.ts";
+import type { ControlState } from "./control/server.ts";
+import { changesBetween, documentOf } from "./core/changes.ts";
+import type { ConnectionId, State } from "./core/model.ts";
+import type { Change, Parts } from "./system/journal.ts";
+
+export interface KeeperSettings {
+  /** The shell's part of the document, connections included. */
+  shell(): object & { control: ControlState };
+  connectionChanges(): [ConnectionId, ConnectionState | null][];
+}
+
+export class Keeper {
+  readonly #settings: KeeperSettings;
+  #state: State;
+  #kept: State | null = null;
+  /** What was written of each connection: most changes are undone before they are looked at. */
+  readonly #connections = new Map<ConnectionId, string>();
+
+  constructor(state: State, settings: KeeperSettings) {
+    this.#state = state;
+    this.#settings = settings;
+  }
+
+  /** The state after a whole turn. */
+  set(state: State): void {
+    this.#state = state;
+  }
+
+  changes(): Change[] {
+    const changes = changesBetween(this.#kept, this.#state);
+    this.#kept = this.#state;
+    for (const [id, connection] of this.#settings.connectionChanges()) {
+      const text = connection === null ? undefined : JSON.stringify(connection);
+      if (text === this.#connections.get(id)) continue;
+      if (text === undefined) {
+        this.#connections.delete(id);
+        changes.push([`connection/${id}`]);
+      } else {
+        this.#connections.set(id, text);
+        changes.push([`connection/${id}`, connection]);
+      }
+    }
+    return changes;
+  }
+
+  *everything(): Iterable<Change> {
+    yield* changesBetween(null, this.#state);
+    const { control, ...shell } = this.#settings.shell();
+    for (const [name, value] of Object.entries(shell)) if (value !== undefined) yield [`shell/${name}`, value];
+    yield ["control", { ...control, connections: [] }];
+    for (const connection of control.connections) {
+      this.#connections.set(connection.id, JSON.stringify(connection));
+      yield [`connection/${connection.id}`, connection];
+    }
+  }
+}
+
+/** The document of an ordinary re-exec, from what a crash left. */
+export function documentFrom(parts: Parts): { format: number; core: unknown; shell: Record<string, unknown> } {
+  const shell: Record<string, unknown> = {};
+  const connections: ConnectionState[] = [];
+  for (const [name, value] of parts) {
+    if (name.startsWith("shell/")) shell[name.slice(6)] = value;
+    else if (name.startsWith("connection/")) connections.push(value as ConnectionState);
+  }
+  const control = parts.get("control") as ControlState;
+  // A number that was given after this was written belongs to a connection that nobody is owed anything on.
+  const nextId = Math.max(control.nextId, ...connections.map(({ id }) => id + 1));
+  return { ...documentOf(parts), shell: { ...shell, control: { ...control, nextId, connections } } };
+}

@@ -1,0 +1,73 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { startLoad } from "../support/load.ts";
+import { PLAIN, PROBE_PORT, startEinhorn } from "./harness.ts";
+
+const PROBED = [...PLAIN, "--http", `0.0.0.0:${PROBE_PORT}`];
+
+test("docker stop lets requests in flight finish and exits 0 well inside the timeout", async () => {
+  await using app = await startEinhorn();
+  const inFlight = Array.from({ length: 8 }, () => app.get("/slow?ms=1500"));
+  // Accepted by a worker, which is all that a stop must respect.
+  await sleep(300);
+  const ended = await app.stop(30);
+  for (const { status, body } of await Promise.all(inFlight)) {
+    assert.equal(status, 200);
+    assert.match(body, /^v1 /);
+  }
+  assert.equal(ended.exitCode, 0, await app.logs());
+  assert.ok(ended.seconds < 15, `took ${ended.seconds} s`);
+});
+
+test("a worker that ignores the stop is killed inside the grace period and the log says so", async () => {
+  await using app = await startEinhorn({
+    options: [...PLAIN, "--grace-period", "3"],
+    environment: { APP_DEAF: "1" },
+  });
+  const pids = new Set<string>();
+  while (pids.size < 2) pids.add((await app.get("/")).body.split(" ")[1] ?? "");
+  const ended = await app.stop(30);
+  assert.equal(ended.exitCode, 0, await app.logs());
+  assert.ok(ended.seconds < 15, `the orchestrator's own limit would come before ${ended.seconds} s`);
+  const log = await app.logs();
+  for (const pid of pids) assert.match(log, new RegExp(`\\b${pid}\\b.*KILL|KILL.*\\b${pid}\\b`));
+});
+
+test("through the drain delay readiness is gone and requests are still served", async () => {
+  await using app = await startEinhorn({ options: [...PROBED, "--drain-delay", "2", "--grace-period", "20"] });
+  assert.equal((await app.get("/readyz", PROBE_PORT)).status, 200);
+  const load = startLoad({ host: app.host, port: app.port(), pauseMs: 5 });
+  await load.served(20);
+
+  const since = performance.now();
+  await app.kill("SIGTERM");
+  while ((await app.get("/readyz", PROBE_PORT)).status !== 503) await sleep(10);
+  const unreadyMs = performance.now() - since;
+  await load.served(50);
+  const servedMs = performance.now() - since;
+  const report = await load.stop();
+  const ended = await app.ended();
+
+  assert.ok(unreadyMs < 1000, `unready only after ${unreadyMs} ms`);
+  assert.ok(servedMs < 2000, `50 requests more took ${servedMs} ms: longer than the drain delay`);
+  assert.deepEqual(report.errors, []);
+  assert.equal(ended.exitCode, 0, await app.logs());
+  assert.ok(performance.now() - since < 20_000);
+});
+
+test("a third stop signal kills what is left at once", async () => {
+  await using app = await startEinhorn({ environment: { APP_DEAF: "1" } });
+  for (let times = 0; times < 3; times += 1) {
+    await app.kill("SIGTERM");
+    await sleep(300);
+  }
+  const ended = await app.ended();
+  assert.equal(ended.exitCode, 0, await app.logs());
+});
+
+test("SIGQUIT to the master exits 1 at once", async () => {
+  await using app = await startEinhorn();
+  await app.kill("SIGQUIT");
+  assert.equal((await app.ended()).exitCode, 1);
+});
