@@ -23,6 +23,7 @@ import type { Note } from "./system/crash-note.ts";
 import { readEnvFile } from "./system/env-file.ts";
 import { type Files, removeFiles, takeOver } from "./system/files.ts";
 import { type HandedOver, HttpServer } from "./system/http.ts";
+import { IdleTrim } from "./system/idle.ts";
 import { closeListeners, type Listener, openListener, openListeners } from "./system/listeners.ts";
 import { Log } from "./system/log.ts";
 import { native } from "./system/native.ts";
@@ -177,6 +178,7 @@ class Master {
   /** Connections that were accepted and not written down when the master crashed. */
   readonly #strays: number[] = [];
   #survival: Survival | null = null;
+  readonly #idle = new IdleTrim();
 
   constructor(options: Options, exit: Exit, shell: Omit<Shell, "signals" | "execMs"> & { signals: SignalPipe | null }) {
     this.#options = options;
@@ -311,6 +313,7 @@ class Master {
   }
 
   #deliver(event: Event): void {
+    this.#idle.touch();
     this.#supervisor.deliver(event);
     this.#preload?.follow(this.#supervisor.state());
   }
