@@ -20,6 +20,7 @@ import { Alarm, now } from "./system/clock.ts";
 import type { Note } from "./system/crash-note.ts";
 import { type Files, removeFiles } from "./system/files.ts";
 import { HttpServer } from "./system/http.ts";
+import { IdleTrim } from "./system/idle.ts";
 import { closeListeners, type Listener } from "./system/listeners.ts";
 import { Log } from "./system/log.ts";
 import { native } from "./system/native.ts";
@@ -101,6 +102,7 @@ export class Master {
   /** Connections that were accepted and not written down when the master crashed. */
   readonly #strays: number[] = [];
   #survival: Survival | null = null;
+  readonly #idle = new IdleTrim();
 
   constructor(options: Options, exit: Exit, shell: Omit<Shell, "signals" | "execMs"> & { signals: SignalPipe | null }) {
     this.#options = options;
@@ -244,6 +246,7 @@ export class Master {
   }
 
   #deliver(event: Event): void {
+    this.#idle.touch();
     this.#supervisor.deliver(event);
     this.#preload?.follow(this.#supervisor.state());
   }
