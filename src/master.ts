@@ -12,7 +12,7 @@ import { initialState } from "./core/initial.ts";
 import type { About, Config, Event, Launch, Millis, Pid, Signal, State } from "./core/model.ts";
 import { readiness, statusData } from "./core/views.ts";
 import { UserError } from "./errors.ts";
-import { documentFrom, Keeper } from "./keeping.ts";
+import { documentFrom, Keeper, pendingIn } from "./keeping.ts";
 import { mergeReconfigured, type Options, readInvocation } from "./options.ts";
 import type { Ports } from "./ports.ts";
 import { type Supervisor, supervise } from "./supervisor.ts";
@@ -63,6 +63,8 @@ interface Shell {
   /** When it crashed, as far as that still counts. */
   crashes: readonly Millis[];
 }
+
+const stopSignals: ReadonlySet<Signal> = new Set(["SIGTERM", "SIGINT", "SIGUSR2", "SIGQUIT"]);
 
 type Exit = (code: number) => never;
 
@@ -121,7 +123,9 @@ export async function resumeMaster(stateFd: number, { exit }: { exit: Exit }): P
   const master = new Master(options, exit, { ...shell, listeners, http, configured: options.config, crashes: recent });
   process.env = withoutHold(process.env as Record<string, string>);
   master.closeStrangers(crash !== null);
-  if (crash !== null) return master.run({ ...state, config }, master.crashed(state, crash.note));
+  if (crash !== null) {
+    return master.run({ ...state, config }, master.crashed(state, crash.note), pendingIn(crash.parts));
+  }
   master.run({ ...state, config }, { kind: "reexeced", execMs: shell.execMs, about: master.about(), launch });
 }
 
@@ -175,7 +179,7 @@ class Master {
   }
 
   /** Everything is open: from here on failure is an event, not an exception. */
-  run(state: State, first: Event): void {
+  run(state: State, first: Event, heard: readonly Event[] = []): void {
     this.#supervisor = supervise(state, this.#ports());
     this.#signals = catchSignals((signal) => this.#signalled(signal), this.#shell.signals ?? undefined);
     this.#survive(state);
@@ -185,6 +189,7 @@ class Master {
       for (const { text, address } of this.#shell.listeners) this.#log.info(`Listening on ${address}`, { bind: text });
     }
     this.#deliver(first);
+    for (const event of heard) this.#deliver(event);
     release();
     // Who died between the two images left no signal that anybody saw.
     this.#reap();
@@ -287,6 +292,13 @@ class Master {
     this.#supervisor.deliver(event);
   }
 
+  /** What is said only once: a crash on the way does not lose it. */
+  #deliverSurely(event: Event): void {
+    this.#keeper.expect(event);
+    this.#survival?.save();
+    this.#deliver(event);
+  }
+
   #ports(): Ports {
     return {
       clock: { now, wakeAt: (at) => this.#alarm.set(at) },
@@ -347,6 +359,7 @@ class Master {
 
   #signalled(signal: Signal): void {
     if (signal === "SIGCHLD") this.#reap();
+    else if (stopSignals.has(signal)) this.#deliverSurely({ kind: "signal", signal });
     else this.#deliver({ kind: "signal", signal });
   }
 
@@ -422,7 +435,7 @@ class Master {
           if ("command" in read) this.#deliver({ kind: "asked", asker, command: read.command });
           else this.#control.reply(asker, { message: read.error, wait: false, error: true });
         },
-        ack: (pid) => this.#deliver({ kind: "acked", pid, via: "command" }),
+        ack: (pid) => this.#deliverSurely({ kind: "acked", pid, via: "command" }),
         ping: (pid, requestId) => this.#deliver({ kind: "pinged", pid, requestId }),
         hungUp: (connection) => this.#deliver({ kind: "hung-up", connection }),
         refused: ({ pid, uid, command, others }) =>
