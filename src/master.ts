@@ -78,6 +78,8 @@ export interface Shell {
   crashes: readonly Millis[];
 }
 
+const stopSignals: ReadonlySet<Signal> = new Set(["SIGTERM", "SIGINT", "SIGUSR2", "SIGQUIT"]);
+
 export type Exit = (code: number) => never;
 type SpawnEffect = Parameters<Ports["processes"]["spawn"]>[0];
 
@@ -121,7 +123,7 @@ export class Master {
   }
 
   /** Everything is open: from here on failure is an event, not an exception. */
-  run(state: State, first: Event): void {
+  run(state: State, first: Event, heard: readonly Event[] = []): void {
     this.#supervisor = supervise(state, this.#ports());
     this.#signals = catchSignals((signal) => this.#signalled(signal), this.#shell.signals ?? undefined);
     this.#survive(state);
@@ -133,6 +135,7 @@ export class Master {
     if (this.#shell.notify != null) this.#watchNotices(this.#shell.notify);
     this.#deliver(first);
     this.#endLostSpawns();
+    for (const event of heard) this.#deliver(event);
     release();
     // Who died between the two images left no signal that anybody saw.
     this.#reap();
@@ -249,6 +252,13 @@ export class Master {
     this.#idle.touch();
     this.#supervisor.deliver(event);
     this.#preload?.follow(this.#supervisor.state());
+  }
+
+  /** What is said only once: a crash on the way does not lose it. */
+  #deliverSurely(event: Event): void {
+    this.#keeper.expect(event);
+    this.#survival?.save();
+    this.#deliver(event);
   }
 
   #ports(): Ports {
@@ -371,6 +381,7 @@ export class Master {
 
   #signalled(signal: Signal): void {
     if (signal === "SIGCHLD") this.#reap();
+    else if (stopSignals.has(signal)) this.#deliverSurely({ kind: "signal", signal });
     else this.#deliver({ kind: "signal", signal });
   }
 
@@ -444,7 +455,7 @@ export class Master {
           if ("command" in read) this.#deliver({ kind: "asked", asker, command: read.command });
           else this.#control.reply(asker, { message: read.error, wait: false, error: true });
         },
-        ack: (pid) => this.#deliver({ kind: "acked", pid, via: "command" }),
+        ack: (pid) => this.#deliverSurely({ kind: "acked", pid, via: "command" }),
         ping: (pid, requestId) => this.#deliver({ kind: "pinged", pid, requestId }),
         hungUp: (connection) => this.#deliver({ kind: "hung-up", connection }),
         refused: ({ pid, uid, command, others }) =>
