@@ -13,6 +13,8 @@ async function main(argv: readonly string[]): Promise<number> {
   limitTime(invocation.timeoutMs);
   const session = new Session(invocation);
   if (invocation.commands === null) {
+    // A name that nobody answers to is told at once, not with the first line of input.
+    await session.connect();
     // Loaded when it is needed: a probe needs neither readline nor a terminal.
     const { converse } = await import("./shell/interactive.ts");
     return converse(session);

@@ -37,6 +37,17 @@ export function listenAt(path: string): number {
   return fd;
 }
 
+/** Scripted commands: each answers as often as it likes. */
+export type Commands = Readonly<
+  Record<
+    string,
+    (
+      reply: (reply: { message: string; wait?: boolean; error?: boolean; data?: unknown }) => void,
+      args: unknown[],
+    ) => void
+  >
+>;
+
 interface Image {
   alive: boolean;
   server: CommandServer;
@@ -46,7 +57,8 @@ interface Image {
 function mortal<T extends object>(target: T, image: { alive: boolean }, result: unknown): T {
   return new Proxy(target, {
     get(_, name) {
-      const method = Reflect.get(target, name) as (...args: unknown[]) => unknown;
+      const method = Reflect.get(target, name) as ((...args: unknown[]) => unknown) | undefined;
+      if (method === undefined) return undefined;
       return (...args: unknown[]) => (image.alive ? method.apply(target, args) : result);
     },
   });
@@ -66,10 +78,18 @@ export interface Fixture extends Disposable {
   until(fact: () => boolean): Promise<void>;
 }
 
-export function serve(o: { limits?: Partial<Limits>; authority?: Partial<Authority>; kernel?: Kernel } = {}): Fixture {
+export function serve(
+  o: {
+    limits?: Partial<Limits>;
+    authority?: Partial<Authority>;
+    kernel?: Kernel;
+    commands?: Commands;
+    file?: string;
+  } = {},
+): Fixture {
   const folder = mkdtempSync(join(tmpdir(), "einhorn-control-"));
   chmodSync(folder, 0o755);
-  const path = join(folder, "s.sock");
+  const path = join(folder, o.file ?? "s.sock");
   const workers = new Set<Pid>();
   const heard: string[] = [];
   const unanswered: Asker[] = [];
@@ -80,6 +100,11 @@ export function serve(o: { limits?: Partial<Limits>; authority?: Partial<Authori
     command(asker, request) {
       const args = Array.isArray(request.args) ? request.args : [];
       const answer = (message: string, wait = false) => fixture.server.reply(asker, { message, wait, error: false });
+      const scripted = o.commands?.[String(request.command)];
+      if (scripted !== undefined) {
+        heard.push([request.command, ...args].join(" "));
+        return scripted((reply) => fixture.server.reply(asker, { wait: false, error: false, ...reply }), args);
+      }
       if (request.command === "echo") return answer(String(args[0]));
       if (request.command === "big") return answer("x".repeat(Number(args[0])));
       if (request.command === "twice") {
