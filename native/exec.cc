@@ -1,6 +1,7 @@
 /** exec(), and what belongs to the process as a whole. */
 #include <fcntl.h>
 #include <link.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 
@@ -9,10 +10,13 @@
 static Napi::Value exec(Call& call) {
   const char* file = call.text("file");
   if (!file) return call.fail("execve", EINVAL);
-  // Node set close-on-exec on them at its start.
+  // Node set close-on-exec on these at its start, and ignores these: neither is for what --reexec-as may run in between.
   for (int fd = 0; fd < 3; fd++) fcntl(fd, F_SETFD, 0);
+  for (int number : {SIGPIPE, SIGXFSZ}) signal(number, SIG_DFL);
   execve(file, call.texts("args"), call.texts("env"));
-  return call.fail("execve");
+  int error = errno;
+  for (int number : {SIGPIPE, SIGXFSZ}) signal(number, SIG_IGN);
+  return call.fail("execve", error);
 }
 
 static Napi::Value getResourceLimit(Call& call) {

@@ -2,7 +2,7 @@
 import type { Event, Generation, Launch, Level, Millis, Pid, State } from "../core/model.ts";
 import { isStopping } from "../core/pool.ts";
 import { inheritedVariables } from "../core/worker-env.ts";
-import type { Exit } from "./processes.ts";
+import { type Exit, livingChildren } from "./processes.ts";
 import { outfitWorker, type SpawnContext, settingsOf } from "./spawner.ts";
 import { zygoteCommand } from "./zygote-command.ts";
 import type { Place, Zygote } from "./zygote-place.ts";
@@ -37,7 +37,7 @@ export class Preload {
     this.#path = path;
     this.#host = host;
     this.#said = from?.said ?? "";
-    this.#zygotes = new Zygotes(zygoteHost(path, host), from?.places);
+    this.#zygotes = new Zygotes({ ...zygoteHost(path, host), changed: () => this.follow(host.state()) }, from?.places);
   }
 
   resume(): void {
@@ -71,6 +71,11 @@ export class Preload {
     return this.#zygotes.died(pid, code === null ? `was killed by ${signal}` : `exited with code ${code}`);
   }
 
+  /** True for a worker whose birth, or its failure, is still to come. */
+  expects(id: number): boolean {
+    return this.#zygotes.orders().includes(id);
+  }
+
   kill(): void {
     this.#zygotes.kill();
   }
@@ -88,7 +93,24 @@ export function preloadFds(state: PreloadState | null): number[] {
   ]);
 }
 
-function zygoteHost(path: string, host: PreloadHost): ZygoteHost {
+/**
+ * What of it can be relied on after a crash: zygotes that had loaded and still live. Their births on the way belong to
+ * orders that are given again; one that was loading may have said so to nobody.
+ */
+export function preloadAfterCrash(from: PreloadState | null, state: State): PreloadState | null {
+  if (from === null) return null;
+  const workers = new Set(state.workers.map(({ pid }) => pid));
+  const children = new Set(livingChildren().filter((pid) => !workers.has(pid)));
+  const places = from.places.filter(({ zygote, retired }) => {
+    if (zygote === null) return !retired;
+    const isReliable = zygote.loaded && zygote.lingerUntil === null && !retired && children.has(zygote.pid);
+    if (!isReliable && children.has(zygote.pid)) process.kill(zygote.pid, "SIGKILL");
+    return isReliable;
+  });
+  return { ...from, places: places.map((place) => ({ ...place, orders: [] })) };
+}
+
+function zygoteHost(path: string, host: PreloadHost): Omit<ZygoteHost, "changed"> {
   const collect = () => host.context().options.gcBeforeFork;
   const socketCount = () => {
     const { listeners, options } = host.context();

@@ -30,6 +30,29 @@ export class Checks {
     return this.#nextRequest++;
   }
 
+  /** The turn that a crash cut off may have taken a request and not kept it, or answered it and not kept that. */
+  crashed(state: State, replied: readonly number[]): void {
+    const upgrade = state.mode.kind === "upgrading" ? state.mode.upgrade.askers : [];
+    const kept = [...state.waiters, ...(state.handover?.askers ?? []), ...upgrade].map((asker) =>
+      Number(asker.requestId),
+    );
+    for (const id of this.#owed.keys()) if (!kept.includes(id)) this.#owed.delete(id);
+    for (const [key, at] of this.#startsInTurn) {
+      if (at === undefined) this.#lastStart.delete(key);
+      else this.#lastStart.set(key, at);
+    }
+    this.#startsInTurn.clear();
+    for (const id of replied) if (kept.includes(id)) this.#answeredTwice.add(id);
+  }
+  /** Starts that a crash makes the master forget, with the one before. */
+  readonly #startsInTurn = new Map<string, Millis | undefined>();
+  readonly #answeredTwice = new Set<number>();
+
+  /** The turn is whole: its starts are remembered. */
+  saved(): void {
+    this.#startsInTurn.clear();
+  }
+
   asked(asker: Asker, command: string): void {
     if (command !== "events") this.#owed.set(Number(asker.requestId), { connection: asker.connection, command });
   }
@@ -41,7 +64,8 @@ export class Checks {
   replied(asker: Asker, reply: { wait: boolean; error: boolean; message: string }): void {
     const id = Number(asker.requestId);
     if (reply.wait) return;
-    if (!this.#owed.delete(id)) this.#fail(`request ${id} got a last reply that nobody waits for: ${reply.message}`);
+    if (!this.#owed.delete(id) && !this.#answeredTwice.delete(id))
+      this.#fail(`request ${id} got a last reply that nobody waits for: ${reply.message}`);
   }
 
   afterStep(): void {
@@ -140,6 +164,7 @@ export class Checks {
     const key = `${order.generation}/${order.slot}`;
     const lastStart = this.#lastStart.get(key);
     const died = this.#died.get(key);
+    if (!this.#startsInTurn.has(key)) this.#startsInTurn.set(key, lastStart);
     this.#lastStart.set(key, now);
     if (
       lastStart === undefined ||
@@ -238,6 +263,7 @@ export class Checks {
     const { state, exited, stopRequests, config } = this.#world;
     if (stopRequests > 0 || exited !== null) {
       if (exited === null && !this.#world.hasDeafWorkers()) this.#fail("was told to stop and never exited");
+      if (exited === 70 && this.#world.surrendered) return;
       if (exited !== null && exited !== 0) this.#fail(`a stop ended with exit code ${exited}`);
       return;
     }

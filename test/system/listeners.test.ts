@@ -1,79 +1,15 @@
-/** Binds of every kind against the kernel, and what an operator reads when one fails. */
+/** Binds of IP addresses and of inherited descriptors against the kernel, and what an operator reads when one fails. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, existsSync, mkdtempSync, openSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
-import { createConnection, type NetConnectOpts } from "node:net";
+import { closeSync, existsSync, openSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, describe, test } from "node:test";
-import { UserError } from "../../src/errors.ts";
-import type { Bind } from "../../src/options.ts";
+import { describe, test } from "node:test";
 import { closeListeners, type Listener, openListeners } from "../../src/system/listeners.ts";
 import { native } from "../../src/system/native.ts";
-import { run, shell } from "./child.ts";
-
-const folder = mkdtempSync(join(tmpdir(), "einhorn-listen-"));
-after(() => rmSync(folder, { recursive: true }));
-const path = (name: string): string => join(folder, name);
-
-function bind(target: Bind["target"], options: Partial<Bind> = {}): Bind {
-  const none = {
-    queues: null,
-    v6Only: null,
-    backlog: null,
-    deferAcceptS: null,
-    fastOpen: null,
-    mode: null,
-    owner: null,
-    name: null,
-  };
-  const off = { nonBlocking: false, noDelay: false, freeBind: false };
-  return { text: `the ${target.kind} bind`, target, reuseAddress: target.kind !== "unix", ...off, ...none, ...options };
-}
-const tcp = (host = "127.0.0.1", port = 0): Bind["target"] => ({ kind: "tcp", host, port });
-const unix = (name: string): Bind["target"] => ({ kind: "unix", path: name.startsWith("@") ? name : path(name) });
-
-async function opened<T>(binds: readonly Bind[], use: (...listeners: Listener[]) => Promise<T> | T): Promise<T> {
-  const listeners = await openListeners(binds, 64);
-  try {
-    return await use(...listeners);
-  } finally {
-    closeListeners(listeners);
-  }
-}
-
-async function refusal(...binds: Bind[]): Promise<string> {
-  try {
-    closeListeners(await openListeners(binds, 64));
-  } catch (error) {
-    assert.ok(error instanceof UserError, String(error));
-    assert.equal(error.exitCode, 1);
-    return error.message;
-  }
-  throw new Error("it was bound");
-}
-
-const int = (fd: number, level: number, name: number): number => {
-  const bytes = native.getSocketOption({ fd, level, name, length: 4 });
-  return new DataView(bytes.buffer).getInt32(0, true);
-};
-const isNonBlocking = async (fd: number): Promise<boolean> => {
-  const { output } = await run({ ...shell("grep flags: /proc/self/fdinfo/3"), fds: [fd] });
-  return (Number.parseInt(output.split(/\s+/)[1] ?? "", 8) & 0o4000) !== 0;
-};
-
-async function connects(to: NetConnectOpts): Promise<boolean> {
-  const socket = createConnection(to);
-  try {
-    await once(socket, "connect");
-    return true;
-  } catch {
-    return false;
-  } finally {
-    socket.destroy();
-  }
-}
+import { bind, connects, int, isNonBlocking, listenersModule, opened, refusal, tcp } from "./binding.ts";
+import { run } from "./child.ts";
 
 describe("TCP and UDP", () => {
   test("port 0 is a port that answers, and the descriptor is one to pass on", async () => {
@@ -147,11 +83,11 @@ describe("TCP and UDP", () => {
       "const s=require('net').createServer().listen(0,'127.0.0.1',()=>console.log(s.address().port))",
     ]);
     const port = Number((await once(server.stdout, "data"))[0]);
-    const unixFirst = unix("first.sock");
-    const message = await refusal(bind(unixFirst), bind(tcp("127.0.0.1", port)));
+    const path = join(tmpdir(), `einhorn-first-${process.pid}.sock`);
+    const message = await refusal(bind({ kind: "unix", path }), bind(tcp("127.0.0.1", port)));
     assert.match(message, /^Cannot bind the tcp bind: bind EADDRINUSE: .*It belongs to \S+.* \(pid \d+\)/);
     assert.ok(message.includes(`(pid ${server.pid})`), message);
-    assert.equal(existsSync(path("first.sock")), false);
+    assert.equal(existsSync(path), false);
     server.kill();
     await once(server, "exit");
     await opened([bind(tcp())], async ({ port }) => {
@@ -161,85 +97,12 @@ describe("TCP and UDP", () => {
 
   test("an address that is not here, and a port that is not ours to take", async () => {
     assert.match(await refusal(bind(tcp("192.0.2.7", 80))), /EADDRNOTAVAIL.*192\.0\.2\.7.*freebind/);
-    const script = `const { openListeners } = await import(${JSON.stringify(join(import.meta.dirname, "../../src/system/listeners.ts"))});
+    const script = `const { openListeners } = await import(${listenersModule});
       process.setgid(65534); process.setuid(65534);
       await openListeners([${JSON.stringify(bind(tcp("127.0.0.1", 81)))}], 5).catch((error) => console.log(error.message));`;
     const child = spawn(process.execPath, ["--input-type=module", "-e", script]);
     const [output] = await Promise.all([once(child.stdout, "data"), once(child, "exit")]);
     assert.match(String(output[0]), /EACCES.*Ports below 1024.*CAP_NET_BIND_SERVICE/);
-  });
-});
-
-describe("UNIX sockets", () => {
-  test("mode and owner are those asked for, the file goes with the listener", async () => {
-    await opened(
-      [bind(unix("m.sock"), { mode: 0o640, owner: { uid: 1234, gid: 2345 } })],
-      async ({ address, family, port }) => {
-        const { mode, uid, gid } = statSync(path("m.sock"));
-        assert.deepEqual([mode & 0o7777, uid, gid], [0o640, 1234, 2345]);
-        assert.deepEqual([address, family, port], [`unix:${path("m.sock")}`, "AF_UNIX", null]);
-        assert.equal(await connects({ path: path("m.sock") }), true);
-      },
-    );
-    assert.equal(existsSync(path("m.sock")), false);
-    const umask = process.umask(0o027);
-    await opened([bind(unix("u.sock"))], () => assert.equal(statSync(path("u.sock")).mode & 0o7777, 0o750));
-    assert.equal(process.umask(umask), 0o027);
-  });
-
-  test("an abstract one has no file", async () => {
-    const name = `@einhorn-test-${process.pid}`;
-    await opened([bind(unix(name))], async ({ address, file }) => {
-      assert.deepEqual([address, file], [`unix:${name}`, null]);
-      assert.equal(await connects({ path: `\0${name.slice(1)}` }), true);
-      assert.match(await refusal(bind(unix(name))), /EADDRINUSE/);
-    });
-  });
-
-  test("a stale one is replaced, a live one is left alone and goes on working", async () => {
-    const [stale] = await openListeners([bind(unix("s.sock"))], 5);
-    closeListeners([{ ...(stale as Listener), file: null }]);
-    assert.equal(existsSync(path("s.sock")), true);
-    await opened([bind(unix("s.sock"))], async () => {
-      assert.match(await refusal(bind(unix("s.sock"))), /another process is listening there \(EADDRINUSE\)/);
-      assert.equal(await connects({ path: path("s.sock") }), true);
-    });
-  });
-
-  test("closing leaves a file that somebody else has put there", async () => {
-    const [mine] = await openListeners([bind(unix("o.sock"))], 5);
-    rmSync(path("o.sock"));
-    await opened([bind(unix("o.sock"))], () => {
-      closeListeners([mine as Listener]);
-      assert.equal(existsSync(path("o.sock")), true);
-    });
-  });
-
-  test("of ten that start at once over one stale file, one has it", async () => {
-    const [stale] = await openListeners([bind(unix("race.sock"))], 5);
-    closeListeners([{ ...(stale as Listener), file: null }]);
-    const script = `const { openListeners } = await import(${JSON.stringify(join(import.meta.dirname, "../../src/system/listeners.ts"))});
-      try { await openListeners([${JSON.stringify(bind(unix("race.sock")))}], 5); console.log("bound"); } catch { console.log("refused"); }
-      process.stdin.resume();`;
-    const children = Array.from({ length: 10 }, () => spawn(process.execPath, ["--input-type=module", "-e", script]));
-    const answers = await Promise.all(
-      children.map(async ({ stdout }) => String((await once(stdout, "data"))[0]).trim()),
-    );
-    // Before anything is reaped by number: their exits belong to node:child_process.
-    const exits = children.map((child) => once(child, "exit"));
-    for (const child of children) child.kill();
-    await Promise.all(exits);
-    assert.deepEqual(answers.sort(), ["bound", ...new Array(9).fill("refused")]);
-  });
-
-  test("what is no socket is not touched, and what cannot be is explained", async () => {
-    writeFileSync(path("file"), "precious");
-    assert.match(await refusal(bind(unix("file"))), /there is a file that is no socket/);
-    symlinkSync("/nowhere", path("link"));
-    assert.match(await refusal(bind(unix("link"))), /there is a file that is no socket/);
-    assert.match(await refusal(bind(unix("no/such/folder/x"))), /ENOENT.*does not exist/);
-    assert.match(await refusal(bind(unix("file/x"))), /ENOTDIR/);
-    assert.match(await refusal(bind(unix("x".repeat(120)))), /ENAMETOOLONG/);
   });
 });
 
@@ -265,7 +128,7 @@ describe("descriptors that were passed to us", () => {
   test("by name, as systemd passes them, if they are for us", async () => {
     const [one, two] = await openListeners([bind(tcp()), bind(tcp())], 5);
     const fds = [one, two].map((listener) => listener?.fds[0] as number);
-    const script = `const { openListeners } = await import(${JSON.stringify(join(import.meta.dirname, "../../src/system/listeners.ts"))});
+    const script = `const { openListeners } = await import(${listenersModule});
       const bind = (name) => ({ ...${JSON.stringify(bind(tcp()))}, text: "fd:" + name, target: { kind: "fd-name", name } });
       for (const name of ["web", "none"]) await openListeners([bind(name)], 5).then(([l]) => console.log(l.fds[0], l.address), (e) => console.log(e.message));`;
     const start = async (listenPid: string) => {

@@ -24,7 +24,8 @@ const server = http.createServer((request, response) => {
 for (const signal of ["SIGTERM", "SIGUSR2"]) {
   process.on(signal, () => {
     if (process.env.APP_DEAF) return;
-    if (server.listening) server.close(() => process.exit(0));
+    // net's close() stops accepting and no more; http's may cut connections whose request is still on its way.
+    if (server.listening) net.Server.prototype.close.call(server, () => process.exit(0));
     else process.exit(0);
   });
 }
