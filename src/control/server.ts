@@ -3,20 +3,11 @@
  * come back through reply(). Nothing a client does stalls the master (rotation.ts), who does not read its replies is not
  * read from, and everything held can be written down for the next image.
  */
-
 import type { Asker, ConnectionId, Pid } from "../core/model.ts";
 import { now as monotonicMs } from "../system/clock.ts";
 import { Acceptor, type Arrival } from "./acceptor.ts";
 import { Connection, type ConnectionState, leastMissed } from "./connection.ts";
-import {
-  type Authority,
-  type ControlState,
-  defaultLimits,
-  type Handlers,
-  type Kernel,
-  type Limits,
-  type ServerOptions,
-} from "./contract.ts";
+import { type ControlState, defaultLimits, type Limits, type ServerOptions } from "./contract.ts";
 import { Reception } from "./reception.ts";
 import { Rotation } from "./rotation.ts";
 import { encodeReply } from "./wire.ts";
@@ -26,9 +17,9 @@ export type { ControlState } from "./contract.ts";
 const nothing = Buffer.alloc(0);
 
 export class CommandServer {
-  readonly #kernel: Kernel;
-  readonly #authority: Authority;
-  readonly #handlers: Handlers;
+  readonly #kernel: ServerOptions["kernel"];
+  readonly #authority: ServerOptions["authority"];
+  readonly #handlers: ServerOptions["handlers"];
   readonly #limits: Limits;
   readonly #acceptor: Acceptor | null;
   readonly #reception: Reception;
