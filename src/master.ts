@@ -315,6 +315,8 @@ class Master {
     ]);
     for (const name of readdirSync("/proc/self/fd")) {
       const fd = Number(name);
+      // Node sets close-on-exec on inherited descriptors below 16: an adopted one would be lost with the next re-exec.
+      if (known.has(fd)) native.setInheritable({ fd, inheritable: true });
       // What Node itself opened is close-on-exec; only what came through execve is not.
       if (fd <= 2 || known.has(fd) || !isInheritable(fd)) continue;
       if (afterCrash && isConnectionOf(fd, files.socketPath)) this.#strays.push(fd);
