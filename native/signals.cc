@@ -108,8 +108,9 @@ void blockOnOtherThreads() {
       if (thread > 0 && thread != self && needsBlock(name) && syscall(SYS_tgkill, getpid(), thread, barrier) == 0) asked++;
     }
   close(threads);
-  // 100 ms at most: a thread that sleeps in the kernel beyond signals runs no handler either.
-  for (int i = 0; i < 1000 && __atomic_load_n(&answers, __ATOMIC_SEQ_CST) < asked; i++) {
+  // Where CPU is short a thread may wait long for its turn. 1 s at most: one that sleeps in the kernel beyond signals runs no
+  // handler either.
+  for (int i = 0; i < 10 * 1000 && __atomic_load_n(&answers, __ATOMIC_SEQ_CST) < asked; i++) {
     timespec pause{0, 100 * 1000};
     nanosleep(&pause, nullptr);
   }

@@ -1,4 +1,5 @@
 /** What is done with one line, depending on who said it. */
+import { now as monotonicMs } from "../system/clock.ts";
 import type { Connection } from "./connection.ts";
 import type { Authority, Handlers } from "./contract.ts";
 import { decodeRequest, encodeReply, type WireRequest } from "./wire.ts";
@@ -52,7 +53,7 @@ export class Reception {
     complain(connection, `Refused: ${why}`, request.requestId);
     connection.closing = true;
     this.#unreported++;
-    const now = performance.now();
+    const now = monotonicMs();
     if (now - this.#reportedAt < reportEveryMs) return;
     this.#reportedAt = now;
     const command = String(request.command).slice(0, 60);

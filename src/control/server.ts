@@ -3,7 +3,9 @@
  * come back through reply(). Nothing a client does stalls the master (rotation.ts), who does not read its replies is not
  * read from, and everything held can be written down for the next image.
  */
+
 import type { Asker, ConnectionId, Pid } from "../core/model.ts";
+import { now as monotonicMs } from "../system/clock.ts";
 import { Acceptor, type Arrival } from "./acceptor.ts";
 import { Connection, type ConnectionState } from "./connection.ts";
 import { type Authority, defaultLimits, type Handlers, type Kernel, type Limits } from "./contract.ts";
@@ -189,8 +191,9 @@ export class CommandServer {
       connection.lastRead = ++this.#reads;
       if (length === 0) {
         connection.ended = true;
-        // A client that only closed its sending half still reads; writing nothing fails if it is gone altogether.
-        this.#kernel.write({ fd: connection.fd, buffer: nothing });
+        // A client that only closed its sending half still reads; writing nothing fails if it is gone altogether. What it
+        // said before it went counts all the same: workers ACK and close at once.
+        if (!connection.lines.hasLine()) this.#kernel.write({ fd: connection.fd, buffer: nothing });
       } else connection.lines.push(this.#readBuffer.subarray(0, length));
     } catch {
       this.#close(connection);
@@ -199,7 +202,7 @@ export class CommandServer {
 
   /** Handles some of a connection's requests; returns whether it has more that can be handled now. */
   #serve(connection: Connection, until: number): boolean {
-    for (let i = 0; i < this.#limits.requestsInRow && this.#mayHandle(connection) && performance.now() <= until; i++) {
+    for (let i = 0; i < this.#limits.requestsInRow && this.#mayHandle(connection) && monotonicMs() <= until; i++) {
       const line = connection.lines.next();
       if (line === null) break;
       if (line.length > this.#lineLimit(connection)) this.#endTooLong(connection);

@@ -1,6 +1,6 @@
 /** Socket addresses between text and the kernel's bytes (ip(7), ipv6(7), unix(7): struct sockaddr_in, _in6, _un). */
-import { isIPv4, isIPv6 } from "node:net";
 import { endianness, networkInterfaces } from "node:os";
+import { isIPv4, isIPv6 } from "../options/address.ts";
 
 export const families = { AF_UNIX: 1, AF_INET: 2, AF_INET6: 10 } as const;
 export type Family = keyof typeof families;

@@ -3,6 +3,7 @@
  * core/places.ts that can be used is taken, so that a container without any writable path starts as well. Only what -d
  * names has to succeed: nothing depends on pidfile and lockfile.
  */
+
 import {
   closeSync,
   constants,
@@ -18,6 +19,7 @@ import {
 import { dirname, join, resolve } from "node:path";
 import * as places from "../core/places.ts";
 import { UserError } from "../errors.ts";
+import { now as monotonicMs } from "./clock.ts";
 import { native } from "./native.ts";
 import { listenAt, type Obstacle } from "./socket-file.ts";
 
@@ -161,9 +163,9 @@ async function underLock<T>(path: string | null, chosen: boolean, notes: string[
   const fd = path === null ? null : openLock(path, chosen, notes);
   if (fd === null) return action();
   try {
-    const until = performance.now() + lockPatienceMs;
+    const until = monotonicMs() + lockPatienceMs;
     while (!native.lock({ fd })) {
-      if (performance.now() > until) {
+      if (monotonicMs() > until) {
         const message = `Another process has held the lock on ${path} for ${lockPatienceMs / 1000} s. Name another with -f.`;
         throw new UserError("EINHORN_LOCKED", message);
       }

@@ -6,9 +6,11 @@
  * its services beyond that (FDSTORE, MAINPID, RELOADING, ...) has no meaning here; descriptors that come along are closed,
  * which is also the answer that BARRIER=1 waits for.
  */
+
 import { closeSync } from "node:fs";
 import type { Millis, Pid } from "../core/model.ts";
 import { families, unixAddress } from "./addresses.ts";
+import { now as monotonicMs } from "./clock.ts";
 import { native } from "./native.ts";
 import { unwatch, watch } from "./reactor.ts";
 
@@ -87,7 +89,7 @@ export function watchNotices({ fd }: NotifySocket, handlers: NotifyHandlers): vo
       // After the message has had its effect: the sender may wait for this (sd_notify_barrier(3)).
       for (const passed of fds) closeSync(passed);
       if (worker !== null) continue;
-      const now = performance.now();
+      const now = monotonicMs();
       if (now - reportedAt >= reportEveryMs) {
         reportedAt = now;
         handlers.refused({ pid, uid, others });

@@ -57,7 +57,8 @@ interface Image {
 function mortal<T extends object>(target: T, image: { alive: boolean }, result: unknown): T {
   return new Proxy(target, {
     get(_, name) {
-      const method = Reflect.get(target, name) as (...args: unknown[]) => unknown;
+      const method = Reflect.get(target, name) as ((...args: unknown[]) => unknown) | undefined;
+      if (method === undefined) return undefined;
       return (...args: unknown[]) => (image.alive ? method.apply(target, args) : result);
     },
   });
