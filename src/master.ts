@@ -307,7 +307,7 @@ export class Master {
   }
 
   #adopt(connection: number, pid: Pid): void {
-    this.#control.adopt({ fd: connection, pid, uid: process.geteuid?.() ?? 0 });
+    this.#control.adopt({ fd: connection, pid, uid: this.#options.worker.user?.uid ?? process.geteuid?.() ?? 0 });
   }
 
   #spawnContext(): SpawnContext {
