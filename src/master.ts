@@ -124,9 +124,9 @@ export async function resumeMaster(stateFd: number, { exit }: { exit: Exit }): P
   process.env = withoutHold(process.env as Record<string, string>);
   master.closeStrangers(crash !== null);
   if (crash !== null) {
-    return master.run({ ...state, config }, master.crashed(state, crash.note), pendingIn(crash.parts));
+    return master.runOrCrash({ ...state, config }, master.crashed(state, crash.note), pendingIn(crash.parts));
   }
-  master.run({ ...state, config }, { kind: "reexeced", execMs: shell.execMs, about: master.about(), launch });
+  master.runOrCrash({ ...state, config }, { kind: "reexeced", execMs: shell.execMs, about: master.about(), launch });
 }
 
 /** The proof before a re-exec: everything that taking over needs and that can be tried without harm. Throws a UserError. */
@@ -216,6 +216,16 @@ class Master {
       isPid1: process.pid === 1,
       preload: options.preload === null ? null : { path: options.preload, active: false, reason: "not supported yet" },
     };
+  }
+
+  /** An exception while taking over is one like any other. */
+  runOrCrash(...o: Parameters<Master["run"]>): void {
+    try {
+      this.run(...o);
+    } catch (error) {
+      if (this.#survival === null) throw error;
+      this.#survival.crash(error);
+    }
   }
 
   /** A crash from here on leads to an image that goes on from the last whole turn. */
