@@ -119,7 +119,10 @@ void blockOnOtherThreads() {
 
 Napi::Value holdSignals(Call& call) {
   toBlock = setOf(call) & ~refused;
-  if (syscall(SYS_rt_sigprocmask, SIG_BLOCK, &toBlock, nullptr, 8) < 0) return call.fail("sigprocmask");
+  // Faults on this thread alone: until the next image can survive one, nobody may send us any.
+  const uint64_t faults = 1ull << (SIGSEGV - 1) | 1ull << (SIGBUS - 1) | 1ull << (SIGABRT - 1) | 1ull << (SIGILL - 1) | 1ull << (SIGFPE - 1);
+  const uint64_t here = toBlock | faults;
+  if (syscall(SYS_rt_sigprocmask, SIG_BLOCK, &here, nullptr, 8) < 0) return call.fail("sigprocmask");
   blockOnOtherThreads();
   return call.env.Undefined();
 }

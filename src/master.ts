@@ -78,6 +78,8 @@ export interface Shell {
   crashes: readonly Millis[];
 }
 
+const stopSignals: ReadonlySet<Signal> = new Set(["SIGTERM", "SIGINT", "SIGUSR2", "SIGQUIT"]);
+
 export type Exit = (code: number) => never;
 type SpawnEffect = Parameters<Ports["processes"]["spawn"]>[0];
 
@@ -121,7 +123,7 @@ export class Master {
   }
 
   /** Everything is open: from here on failure is an event, not an exception. */
-  run(state: State, first: Event): void {
+  run(state: State, first: Event, heard: readonly Event[] = []): void {
     this.#supervisor = supervise(state, this.#ports());
     this.#signals = catchSignals((signal) => this.#signalled(signal), this.#shell.signals ?? undefined);
     this.#survive(state);
@@ -133,6 +135,7 @@ export class Master {
     if (this.#shell.notify != null) this.#watchNotices(this.#shell.notify);
     this.#deliver(first);
     this.#endLostSpawns();
+    for (const event of heard) this.#deliver(event);
     release();
     // Who died between the two images left no signal that anybody saw.
     this.#reap();
@@ -208,6 +211,7 @@ export class Master {
     const children = new Set(childPids());
     const known = new Set(state.workers.flatMap(({ pid }) => pid ?? []));
     const strangers = livingChildren().filter((pid) => !known.has(pid));
+    const newborn = this.#shell.preload?.newborn;
     const recent = this.#shell.crashes.length;
     if (recent > crashLimit + 3) this.#surrender(known);
     const tookMs = note.at === null ? "" : ` (after ${Math.round(now() - note.at)}ms)`;
@@ -217,7 +221,7 @@ export class Master {
       recent,
       about: this.about(),
       lost: [...known].filter((pid) => !children.has(pid)),
-      found: workersAmong(strangers),
+      found: [...workersAmong(strangers), ...(newborn && strangers.includes(newborn.pid) ? [newborn] : [])],
       connections: this.#control.connectionIds(),
     };
   }
@@ -249,6 +253,13 @@ export class Master {
     this.#idle.touch();
     this.#supervisor.deliver(event);
     this.#preload?.follow(this.#supervisor.state());
+  }
+
+  /** What is said only once: a crash on the way does not lose it. */
+  #deliverSurely(event: Event): void {
+    this.#keeper.expect(event);
+    this.#survival?.save();
+    this.#deliver(event);
   }
 
   #ports(): Ports {
@@ -330,7 +341,7 @@ export class Master {
 
   #notice(pid: Pid, { ready, ...said }: Notice): void {
     if (Object.keys(said).length > 0) this.#deliver({ kind: "notified", pid, ...said });
-    if (ready) this.#deliver({ kind: "acked", pid, via: "notify" });
+    if (ready) this.#deliverSurely({ kind: "acked", pid, via: "notify" });
   }
 
   #createPreload(): Preload | null {
@@ -351,6 +362,7 @@ export class Master {
         adopt: (connection, pid) => this.#adopt(connection, pid),
         deliver: (event) => this.#deliver(event),
         kill: (pid) => kill(pid, "SIGKILL"),
+        keep: () => this.#survival?.save(),
         log: (level, message) => this.#log.write(level, message, {}),
       },
       this.#shell.preload ?? null,
@@ -371,6 +383,7 @@ export class Master {
 
   #signalled(signal: Signal): void {
     if (signal === "SIGCHLD") this.#reap();
+    else if (stopSignals.has(signal)) this.#deliverSurely({ kind: "signal", signal });
     else this.#deliver({ kind: "signal", signal });
   }
 
@@ -444,7 +457,7 @@ export class Master {
           if ("command" in read) this.#deliver({ kind: "asked", asker, command: read.command });
           else this.#control.reply(asker, { message: read.error, wait: false, error: true });
         },
-        ack: (pid) => this.#deliver({ kind: "acked", pid, via: "command" }),
+        ack: (pid) => this.#deliverSurely({ kind: "acked", pid, via: "command" }),
         ping: (pid, requestId) => this.#deliver({ kind: "pinged", pid, requestId }),
         hungUp: (connection) => this.#deliver({ kind: "hung-up", connection }),
         refused: ({ pid, uid, command, others }) =>

@@ -6,7 +6,7 @@ import { initialState } from "./core/initial.ts";
 import type { Launch } from "./core/model.ts";
 import { launchOf } from "./core/upgrade.ts";
 import { UserError } from "./errors.ts";
-import { documentFrom } from "./keeping.ts";
+import { documentFrom, pendingIn } from "./keeping.ts";
 import { type Exit, Master, type Shell } from "./master.ts";
 import { mergeReconfigured, type Options, readInvocation } from "./options.ts";
 import { now } from "./system/clock.ts";
@@ -90,7 +90,9 @@ export async function resumeMaster(stateFd: number, { exit }: { exit: Exit }): P
   for (const message of troubles) master.complain(message);
   process.env = withoutHold(process.env as Record<string, string>);
   master.closeStrangers(crash !== null);
-  if (crash !== null) return master.run({ ...state, config }, master.crashed(state, crash.note));
+  if (crash !== null) {
+    return master.run({ ...state, config }, master.crashed(state, crash.note), pendingIn(crash.parts));
+  }
   const launch = launchOr(options, shell, launchOf(state), trouble);
   master.run({ ...state, config }, { kind: "reexeced", execMs: shell.execMs, about: master.about(), launch });
 }

@@ -3,13 +3,22 @@
  */
 
 import { fileURLToPath } from "node:url";
+import { changesBetween, documentOf } from "../../src/core/changes.ts";
 import { readCommand } from "../../src/core/commands.ts";
 import { decodeState, encodeState } from "../../src/core/handover.ts";
 import { initialState } from "../../src/core/initial.ts";
 import { supervise } from "../../src/supervisor.ts";
 import { type Code, World } from "./world.ts";
 
-export const realCode: Code = { supervise, initialState, encodeState, decodeState, readCommand };
+export const realCode: Code = {
+  supervise,
+  initialState,
+  encodeState,
+  decodeState,
+  changesBetween,
+  documentOf,
+  readCommand,
+};
 /** Random events per seed, before the calm. */
 export const stepsPerSeed = 120;
 
