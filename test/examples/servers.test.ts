@@ -40,7 +40,7 @@ const examples: readonly (readonly [string, string, Example])[] = [
     "puma",
     "puma",
     {
-      options: ["-m", "notify", "--graceful-signal", "TERM"],
+      options: ["-m", "manual", "--graceful-signal", "TERM"],
       bind: "defer_accept=1",
       program: ["puma", "--config", "puma.rb", "config.ru"],
     },
