@@ -10,6 +10,7 @@ import { poolSamples, queueSamples } from "./core/figures.ts";
 import { decodeState, encodeState } from "./core/handover.ts";
 import { initialState } from "./core/initial.ts";
 import type { About, Config, Event, Launch, Millis, Pid, Signal, State } from "./core/model.ts";
+import { byPid } from "./core/pool.ts";
 import { readiness, statusData } from "./core/views.ts";
 import { UserError } from "./errors.ts";
 import { documentFrom, Keeper } from "./keeping.ts";
@@ -35,6 +36,7 @@ import {
   openNotifySocket,
   watchNotices,
 } from "./system/notify-socket.ts";
+import { OrphanPace } from "./system/orphan-pace.ts";
 import { Preload, type PreloadState, preloadFds } from "./system/preload.ts";
 import { probes } from "./system/probes.ts";
 import {
@@ -76,6 +78,9 @@ interface Shell {
   /** When it crashed, as far as that still counts. */
   crashes: readonly Millis[];
 }
+
+/** How long orphans are counted before the core hears of them. */
+const orphansEveryMs = 100;
 
 type Exit = (code: number) => never;
 type SpawnEffect = Parameters<Ports["processes"]["spawn"]>[0];
@@ -174,11 +179,19 @@ class Master {
   #signals!: SignalPipe;
   #check: Check | null = null;
   #oomKills: number | null = null;
-  #keeper!: Keeper;
+  #keeper: Keeper | null = null;
   /** Connections that were accepted and not written down when the master crashed. */
   readonly #strays: number[] = [];
   #survival: Survival | null = null;
   readonly #idle = new IdleTrim();
+  readonly #funeral = new OrphanPace(() => this.#reap());
+  #orphans = 0;
+  #orphansDue: NodeJS.Timeout | null = null;
+  #known: { workers: State["workers"] | null; check: Pid | null; pids: Int32Array } = {
+    workers: null,
+    check: null,
+    pids: new Int32Array(),
+  };
 
   constructor(options: Options, exit: Exit, shell: Omit<Shell, "signals" | "execMs"> & { signals: SignalPipe | null }) {
     this.#options = options;
@@ -200,7 +213,7 @@ class Master {
   run(state: State, first: Event): void {
     this.#supervisor = supervise(state, this.#ports());
     this.#signals = catchSignals((signal) => this.#signalled(signal), this.#shell.signals ?? undefined);
-    this.#survive(state);
+    if (first.kind !== "booted") this.#survive(state);
     this.#oomKills = oomKills();
     if (first.kind === "booted") {
       for (const { text, address } of this.#shell.listeners) this.#log.info(`Listening on ${address}`, { bind: text });
@@ -208,6 +221,8 @@ class Master {
     this.#preload?.resume();
     if (this.#shell.notify != null) this.#watchNotices(this.#shell.notify);
     this.#deliver(first);
+    // The first workers do not wait for this: a crash before them leaves nothing behind that the next start could miss.
+    if (first.kind === "booted") this.#survive(this.#supervisor.state());
     release();
     // Who died between the two images left no signal that anybody saw.
     this.#reap();
@@ -243,16 +258,17 @@ class Master {
 
   /** A crash from here on leads to an image that goes on from the last whole turn. */
   #survive(state: State): void {
-    this.#keeper = new Keeper(state, {
+    const keeper = new Keeper(state, {
       // Its connections come and go without being written down: they end with the image.
       shell: () => this.#document(state, []).shell,
       connectionChanges: () => this.#control.takeChanges(),
     });
+    this.#keeper = keeper;
     try {
       this.#survival = new Survival({
         options: this.#options,
-        changes: () => this.#keeper.changes(),
-        everything: () => this.#keeper.everything(),
+        changes: () => keeper.changes(),
+        everything: () => keeper.everything(),
         trouble: (message) => this.#log.error(message),
       });
     } catch (error) {
@@ -340,7 +356,7 @@ class Master {
         exec: (state) => executeNext(this.#options, this.#document(state)),
       },
       save: (state) => {
-        this.#keeper.set(state);
+        this.#keeper?.set(state);
         this.#survival?.save();
       },
       control: { reply: (asker, reply) => this.#control.reply(asker, reply) },
@@ -443,13 +459,12 @@ class Master {
 
   /** Every child, whosever it was, in one drain; a thousand at once take several turns of the loop. */
   #reap(): void {
-    const { exits, childless, more } = reap();
+    const { exits, strangers, childless, more } = reap(256, this.#knownPids(), !this.#funeral.crowded);
     this.#preload?.listen();
-    let orphans = 0;
-    const workers = new Set(this.#supervisor.state().workers.map(({ pid }) => pid));
+    let orphans = strangers;
     for (const exit of exits) {
       if (exit.pid === this.#check?.pid) this.#endCheck(exit.code, exit.signal);
-      else if (!workers.has(exit.pid)) orphans += this.#preload?.died(exit) ? 0 : 1;
+      else if (byPid(this.#supervisor.state(), exit.pid) === undefined) orphans += this.#preload?.died(exit) ? 0 : 1;
       else
         this.#deliver({
           kind: "exited",
@@ -458,9 +473,34 @@ class Master {
           lastWords: null,
         });
     }
-    if (orphans > 0) this.#deliver({ kind: "orphans-reaped", count: orphans });
+    if (orphans > 0) this.#buried(orphans);
     if (more) setImmediate(() => this.#reap());
+    else if (this.#funeral.again(orphans, now())) this.#reap();
     else if (childless && this.#supervisor.state().mode.kind === "sweeping") this.#deliver({ kind: "childless" });
+  }
+
+  /** Orphans die one by one and by the thousand: the core hears of them in sums. */
+  #buried(orphans: number): void {
+    this.#orphans += orphans;
+    this.#orphansDue ??= setTimeout(() => {
+      this.#orphansDue = null;
+      const count = this.#orphans;
+      this.#orphans = 0;
+      this.#deliver({ kind: "orphans-reaped", count });
+    }, orphansEveryMs);
+  }
+
+  /** Whose ends matter, ascending. With a preload anybody's may: a worker can end before its zygote has said who it is. */
+  #knownPids(): Int32Array | undefined {
+    if (this.#preload !== null) return undefined;
+    const { workers } = this.#supervisor.state();
+    const check = this.#check?.pid ?? null;
+    if (this.#known.workers !== workers || this.#known.check !== check) {
+      const pids = workers.flatMap(({ pid }) => pid ?? []);
+      if (check !== null) pids.push(check);
+      this.#known = { workers, check, pids: Int32Array.from(pids).sort() };
+    }
+    return this.#known.pids;
   }
 
   #wasOutOfMemory(): boolean {
