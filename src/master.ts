@@ -49,6 +49,7 @@ import {
   signalNumber,
   workersAmong,
 } from "./system/processes.ts";
+import { Steering } from "./system/queues.ts";
 import * as reactor from "./system/reactor.ts";
 import { type Check, checkPassed, executeNext, judgeCheck, readDocument, startCheck } from "./system/reexec.ts";
 import { catchSignals, release, type SignalPipe, withoutHold } from "./system/signals.ts";
@@ -184,6 +185,7 @@ class Master {
   readonly #strays: number[] = [];
   #survival: Survival | null = null;
   readonly #idle = new IdleTrim();
+  readonly #steering: Steering;
   readonly #funeral = new OrphanPace(() => this.#reap());
   #orphans = 0;
   #orphansDue: NodeJS.Timeout | null = null;
@@ -204,6 +206,7 @@ class Master {
       poll: native.poll,
       pending: shell.log,
     });
+    this.#steering = new Steering(shell.listeners, options.binds, (message) => this.#log.error(message));
     this.#alarm = new Alarm(() => this.#deliver({ kind: "woke" }));
     this.#control = this.#createControl();
     this.#preload = this.#createPreload();
@@ -331,6 +334,7 @@ class Master {
   #deliver(event: Event): void {
     this.#idle.touch();
     this.#supervisor.deliver(event);
+    this.#steering.follow(this.#supervisor.state().workers);
     this.#preload?.follow(this.#supervisor.state());
   }
 
@@ -442,7 +446,16 @@ class Master {
 
   #signal(pid: Pid, signal: Signal | "graceful"): Signal {
     const sent = signal === "graceful" ? this.#gracefulSignal(pid) : signal;
-    kill(pid, sent);
+    const { workers, mode } = this.#supervisor.state();
+    const worker = byPid(this.#supervisor.state(), pid);
+    this.#steering.follow(workers);
+    if (signal !== "graceful" || worker === undefined || mode.kind === "stopping") kill(pid, sent);
+    else {
+      this.#steering.whenServed(worker, workers, () => {
+        // It may have ended meanwhile, and its pid may be somebody else's.
+        if (byPid(this.#supervisor.state(), pid)?.id === worker.id) kill(pid, sent);
+      });
+    }
     return sent;
   }
 
@@ -592,8 +605,11 @@ class Master {
 
   #queues() {
     return this.#shell.listeners.flatMap(({ text, address, family, fds }) => {
-      const queue = acceptQueue(native, fds[0] as number, family);
-      return queue === null ? [] : [{ text, address, ...queue }];
+      const queues = fds.flatMap((fd) => acceptQueue(native, fd, family) ?? []);
+      if (queues.length === 0) return [];
+      const sum = (read: (queue: { depth: number; limit: number }) => number) =>
+        queues.reduce((total, queue) => total + read(queue), 0);
+      return [{ text, address, depth: sum(({ depth }) => depth), limit: sum(({ limit }) => limit) }];
     });
   }
 
