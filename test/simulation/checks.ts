@@ -295,6 +295,11 @@ export class Checks {
     // A reload changes what later workers start from, so a bad release may live among good ones.
     const bad = [...this.#world.processes.values()].some((process) => process.release === "never-acks");
     const canFill = ["good", "slow", "flaky"].includes(release) && !bad && !this.#world.hasDeafWorkers();
+    // One that is to be replaced may stay until its replacement is ready, which a bad release never is.
+    const lasting = state.workers.filter((worker) => worker.generation === state.generation && worker.recycle === null);
+    const serving = lasting.filter((worker) => ready(worker) || unacked(worker));
+    if (serving.length > state.config.number)
+      this.#fail(`settled with ${serving.length} workers of ${state.config.number}`);
     if (canFill && wanted < state.config.number)
       this.#fail(`settled with ${wanted} of ${state.config.number} workers ready`);
     if (["good", "slow"].includes(release) && wanted >= state.config.number && this.#owed.size > 0) {

@@ -44,18 +44,17 @@ export interface Process {
 }
 
 /** Unwinds the old master: execve does not return. */
-class Replaced extends Error {
+class Replaced {
   readonly next: State;
   readonly at: Millis;
   constructor(next: State, at: Millis) {
-    super("replaced");
     this.next = next;
     this.at = at;
   }
 }
 
 /** Unwinds the master in the middle of a turn, as SIGSEGV or kill -9 would end it. */
-class Crashed extends Error {}
+class Crashed {}
 
 const baseConfig: Config = {
   number: 4,
@@ -106,6 +105,7 @@ export class World {
   #calm = false;
   #swept = false;
   readonly #code: Code;
+  readonly #traced: boolean;
   readonly #ports: Ports;
   readonly #isPid1: boolean;
   /** Workers are forked by a zygote: the answer to an order comes later, by worker id. */
@@ -122,7 +122,9 @@ export class World {
   /** What the turn under way did to the world: nobody will remember it if the turn does not end. */
   #turn: { told: Process[]; sure: Event[]; replied: number[] } = { told: [], sure: [], replied: [] };
 
-  constructor(code: Code, seed: number) {
+  /** Only a traced world says what happens: the words cost a third of a run. */
+  constructor(code: Code, seed: number, traced = false) {
+    this.#traced = traced;
     this.#code = code;
     this.chance = new Chance(seed);
     this.config = this.#randomConfig();
@@ -134,7 +136,7 @@ export class World {
     const initial = code.initialState(this.config, this.#about(), this.#launch(), seed || 1);
     this.#supervisor = code.supervise(initial, this.#ports);
     this.#save(initial);
-    this.note(`config ${JSON.stringify(this.config)} pid1=${this.#isPid1} preload=${this.#preloads}`);
+    this.note(() => `config ${JSON.stringify(this.config)} pid1=${this.#isPid1} preload=${this.#preloads}`);
     this.deliver({ kind: "booted", about: this.#about(), launch: this.#launch() });
   }
 
@@ -146,8 +148,9 @@ export class World {
     return this.#alarm;
   }
 
-  note(line: string): void {
-    this.trace.push(`${this.now.toFixed(0).padStart(8)} ${line}`);
+  note(line: string | (() => string)): void {
+    if (!this.#traced) return;
+    this.trace.push(`${this.now.toFixed(0).padStart(8)} ${typeof line === "string" ? line : line()}`);
   }
 
   /** Events in disorder, then calm: everything behaves, and the pool must settle by its own alarms alone. */
@@ -159,7 +162,7 @@ export class World {
 
   deliver(event: Event): void {
     if (this.exited !== null) return;
-    if (event.kind !== "woke") this.note(`event ${JSON.stringify(event).slice(0, 160)}`);
+    if (event.kind !== "woke") this.note(() => `event ${JSON.stringify(event).slice(0, 160)}`);
     try {
       this.#supervisor.deliver(event);
     } catch (error) {
@@ -230,7 +233,7 @@ export class World {
   #maybeCrash(): void {
     if (this.#crashOneIn === null || this.#calm || this.exited !== null || this.state.mode.kind === "gone") return;
     if (this.#recentCrashes() >= 4 && !this.chance.oneIn(40)) return;
-    if (this.chance.oneIn(this.#crashOneIn)) throw new Crashed("crashed");
+    if (this.chance.oneIn(this.#crashOneIn)) throw new Crashed();
   }
 
   #save(state: State): void {
@@ -318,7 +321,7 @@ export class World {
 
   end(process: Process, how: { code: number | null; signal: Signal | null }): void {
     if (!this.processes.delete(process.pid)) return;
-    this.note(`process ${process.pid} ends ${JSON.stringify(how)}`);
+    this.note(() => `process ${process.pid} ends ${JSON.stringify(how)}`);
     process.endsWith = how;
     this.zombies.push(process);
     if (this.chance.oneIn(2)) this.#reapOne();
@@ -494,7 +497,7 @@ export class World {
         },
       },
       log: (entry) => {
-        this.note(`log ${entry.level} ${entry.message}`);
+        this.note(() => `log ${entry.level} ${entry.message}`);
         this.#maybeCrash();
       },
       announce: () => undefined,
