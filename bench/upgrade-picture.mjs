@@ -96,8 +96,24 @@ ${mark(upgrade.from, "einhornsh upgrade")}${mark(upgrade.to, "exit 0")}
 `;
 }
 
-const args = ["-b", "127.0.0.1:0", "-n", "4", "-m", "manual", "--max-unacked", "1", "-d", socket, "--", process.execPath, worker];
-const master = spawn(process.execPath, [join(root, "dist/einhorn.cjs"), ...args], { stdio: ["ignore", "ignore", "inherit"] });
+const args = [
+  "-b",
+  "127.0.0.1:0",
+  "-n",
+  "4",
+  "-m",
+  "manual",
+  "--max-unacked",
+  "1",
+  "-d",
+  socket,
+  "--",
+  process.execPath,
+  worker,
+];
+const master = spawn(process.execPath, [join(root, "dist/einhorn.cjs"), ...args], {
+  stdio: ["ignore", "ignore", "inherit"],
+});
 try {
   while ((await shell("wait")).code === 3);
   const status = JSON.parse((await shell("--json", "status")).text);

@@ -182,6 +182,16 @@ export class Master {
     };
   }
 
+  /** An exception while taking over is one like any other. */
+  runOrCrash(...o: Parameters<Master["run"]>): void {
+    try {
+      this.run(...o);
+    } catch (error) {
+      if (this.#survival === null) throw error;
+      this.#survival.crash(error);
+    }
+  }
+
   /** A crash from here on leads to an image that goes on from the last whole turn. */
   #survive(state: State): void {
     this.#keeper = new Keeper(state, {
@@ -307,7 +317,7 @@ export class Master {
   }
 
   #adopt(connection: number, pid: Pid): void {
-    this.#control.adopt({ fd: connection, pid, uid: process.geteuid?.() ?? 0 });
+    this.#control.adopt({ fd: connection, pid, uid: this.#options.worker.user?.uid ?? process.geteuid?.() ?? 0 });
   }
 
   #spawnContext(): SpawnContext {

@@ -91,10 +91,10 @@ export async function resumeMaster(stateFd: number, { exit }: { exit: Exit }): P
   process.env = withoutHold(process.env as Record<string, string>);
   master.closeStrangers(crash !== null);
   if (crash !== null) {
-    return master.run({ ...state, config }, master.crashed(state, crash.note), pendingIn(crash.parts));
+    return master.runOrCrash({ ...state, config }, master.crashed(state, crash.note), pendingIn(crash.parts));
   }
   const launch = launchOr(options, shell, launchOf(state), trouble);
-  master.run({ ...state, config }, { kind: "reexeced", execMs: shell.execMs, about: master.about(), launch });
+  master.runOrCrash({ ...state, config }, { kind: "reexeced", execMs: shell.execMs, about: master.about(), launch });
 }
 
 /**

@@ -113,8 +113,8 @@ export class CommandServer {
 
   /** Takes `fd`, a connection that the listener accepted in an image that crashed before it wrote so. */
   adoptStray(fd: number): void {
-    if (this.#acceptor === null) return;
-    this.#arrived({ fd, ...this.#acceptor.peer(fd) });
+    const peer = this.#acceptor?.peerOrClose(fd) ?? null;
+    if (peer !== null) this.#arrived({ fd, ...peer });
   }
 
   /** Sends what can be sent, then closes everything, the listener included. */

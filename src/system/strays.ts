@@ -3,13 +3,15 @@ import { closeSync, readdirSync } from "node:fs";
 import { native } from "./native.ts";
 
 /**
- * Closes every inherited descriptor but `known` and 0 to 2. `keepOf`: connections accepted from this command socket are
+ * Closes every inherited descriptor but `known`, which stay inheritable, and 0 to 2. `keepOf`: connections accepted from this command socket are
  * returned instead; a crash may have come between their accept and the document.
  */
 export function closeStrays(known: ReadonlySet<number | null | undefined>, keepOf: string | null): number[] {
   const kept: number[] = [];
   for (const name of readdirSync("/proc/self/fd")) {
     const fd = Number(name);
+    // Node sets close-on-exec on inherited descriptors below 16: an adopted one would be lost with the next re-exec.
+    if (known.has(fd)) native.setInheritable({ fd, inheritable: true });
     // What Node itself opened is close-on-exec; only what came through execve is not.
     if (fd <= 2 || known.has(fd) || !isInheritable(fd)) continue;
     if (keepOf !== null && isConnectionOf(fd, keepOf)) kept.push(fd);
