@@ -221,6 +221,7 @@ export class Master {
     const children = new Set(childPids());
     const known = new Set(state.workers.flatMap(({ pid }) => pid ?? []));
     const strangers = livingChildren().filter((pid) => !known.has(pid));
+    const newborn = this.#shell.preload?.newborn;
     const recent = this.#shell.crashes.length;
     if (recent > crashLimit + 3) this.#surrender(known);
     const tookMs = note.at === null ? "" : ` (after ${Math.round(now() - note.at)}ms)`;
@@ -230,7 +231,7 @@ export class Master {
       recent,
       about: this.about(),
       lost: [...known].filter((pid) => !children.has(pid)),
-      found: workersAmong(strangers),
+      found: [...workersAmong(strangers), ...(newborn && strangers.includes(newborn.pid) ? [newborn] : [])],
       connections: this.#control.connectionIds(),
     };
   }
@@ -350,7 +351,7 @@ export class Master {
 
   #notice(pid: Pid, { ready, ...said }: Notice): void {
     if (Object.keys(said).length > 0) this.#deliver({ kind: "notified", pid, ...said });
-    if (ready) this.#deliver({ kind: "acked", pid, via: "notify" });
+    if (ready) this.#deliverSurely({ kind: "acked", pid, via: "notify" });
   }
 
   #createPreload(): Preload | null {
@@ -371,6 +372,7 @@ export class Master {
         adopt: (connection, pid) => this.#adopt(connection, pid),
         deliver: (event) => this.#deliver(event),
         kill: (pid) => kill(pid, "SIGKILL"),
+        keep: () => this.#survival?.save(),
         log: (level, message) => this.#log.write(level, message, {}),
       },
       this.#shell.preload ?? null,
