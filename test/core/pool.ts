@@ -3,6 +3,7 @@
 import { readCommand } from "../../src/core/commands.ts";
 import { initialState } from "../../src/core/initial.ts";
 import type { Asker, Config, Effect, Event, Launch, Millis, Pid, State, Worker } from "../../src/core/model.ts";
+import { settleMs } from "../../src/core/reconcile.ts";
 import { step } from "../../src/core/step.ts";
 
 export const plainConfig: Config = {
@@ -87,6 +88,11 @@ export class Pool {
   ackAll(): this {
     for (const worker of this.state.workers) if (worker.phase.kind === "starting") this.ack(worker.pid as Pid);
     return this;
+  }
+
+  /** All ACK and stand for long enough to be relied on. */
+  settle(): this {
+    return this.ackAll().pass(settleMs);
   }
 
   die(pid: Pid, how: { code?: number; signal?: string; oom?: boolean } = { code: 1 }): this {
