@@ -209,6 +209,7 @@ for (const { language, file, command } of languages) {
       const master = await start(t, folder, ["-n", "2", "-s", "0.1"]);
       const [before] = await reports(master, 2);
       assert.equal((await master.sh("reload")).code, 0);
+      assert.equal((await preload(master)).active, true);
       for (const signal of ["SIGKILL", "SIGTERM"] as const) {
         const [victim] = await reports(master, 2);
         process.kill(victim?.pid ?? 0, signal);
@@ -220,6 +221,8 @@ for (const { language, file, command } of languages) {
         }
       }
       assert.equal(master.log().match(/^loading/gm)?.length, 1);
+      assert.equal(master.log().match(/Preloaded/g)?.length, 1, "said once");
+      assert.equal((await preload(master)).active, true);
     });
 
     test("eight workers with 200 MB share it: together at most 1.5 times one process", async (t) => {
