@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/uio.h>
 #include <time.h>
 #include <ucontext.h>
 
@@ -15,7 +14,7 @@ namespace {
 
 const int signals[] = {SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE};
 /** Where the file has room for them: src/system/journal.ts. */
-const off_t noteAt = 64, mapsAt = 64 * 1024, mapsMax = 960 * 1024;
+const off_t noteAt = 64, stackAt = 4096, stackMax = 8192, mapsAt = 64 * 1024, mapsMax = 960 * 1024;
 
 /** What the next image is told; native byte order. */
 struct Note {
@@ -23,25 +22,23 @@ struct Note {
   int32_t code, sender;
   uint64_t address;
   double at;
-  uint64_t stack[24];
+  uint64_t counter;
 };
 
 char **files, **arguments, **environment;
 int stateFd = -1, noted = 0;
 
-/** The return addresses, along the frame pointers that Node and V8 keep. The kernel reads, so that a wrong one is no fault. */
-void walk(void* context, uint64_t* stack) {
+/** The top of the stack, in which the return addresses are. The kernel reads it: where it ends, this is no fault. */
+void copyStack(void* context, Note* note) {
   auto& registers = static_cast<ucontext_t*>(context)->uc_mcontext;
 #if defined(__x86_64__)
-  uint64_t frame[2] = {static_cast<uint64_t>(registers.gregs[REG_RBP]), static_cast<uint64_t>(registers.gregs[REG_RIP])};
+  note->counter = static_cast<uint64_t>(registers.gregs[REG_RIP]);
+  auto top = static_cast<uint64_t>(registers.gregs[REG_RSP]);
 #else
-  uint64_t frame[2] = {registers.regs[29], registers.pc};
+  note->counter = registers.pc;
+  auto top = registers.sp;
 #endif
-  for (int i = 0; i < 24 && frame[1]; i++) {
-    stack[i] = frame[1];
-    iovec here{frame, sizeof frame}, there{reinterpret_cast<void*>(frame[0]), sizeof frame};
-    if (syscall(SYS_process_vm_readv, getpid(), &here, 1, &there, 1, 0) != sizeof frame) break;
-  }
+  syscall(SYS_pwrite64, stateFd, top, stackMax, stackAt);
 }
 
 /** Which file each address of the stack is in. */
@@ -56,15 +53,17 @@ void copyMaps() {
 
 void crash(int signal, siginfo_t* info, void* context) {
   long pid = syscall(SYS_getpid);
-  Note note{1, static_cast<uint32_t>(signal), info->si_code, 0, 0, 0, {}};
+  Note note{1, static_cast<uint32_t>(signal), info->si_code, 0, 0, 0, 0};
   if (info->si_code > 0) note.address = reinterpret_cast<uint64_t>(info->si_addr);
   else note.sender = info->si_pid;
   timespec now;
   syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &now);
   note.at = static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) / 1e6;
-  walk(context, note.stack);
-  bool isFirst = !__atomic_exchange_n(&noted, 1, __ATOMIC_SEQ_CST);
-  if (isFirst && syscall(SYS_pwrite64, stateFd, &note, sizeof note, noteAt) == sizeof note) copyMaps();
+  if (!__atomic_exchange_n(&noted, 1, __ATOMIC_SEQ_CST)) {
+    copyStack(context, &note);
+    copyMaps();
+    syscall(SYS_pwrite64, stateFd, &note, sizeof note, noteAt);
+  }
   if (syscall(SYS_gettid) != pid) {
     // Workers that are to die with their parent would die with its main thread (prctl(2), PR_SET_PDEATHSIG): that one executes.
     syscall(SYS_tgkill, pid, pid, SIGABRT);
@@ -82,11 +81,11 @@ void crash(int signal, siginfo_t* info, void* context) {
 }
 
 Napi::Value surviveCrashes(Call& call) {
-  call.keep();  // for the handler
   files = call.texts("files");
   arguments = call.texts("args");
   environment = call.texts("env");
   stateFd = call.integer("stateFd");
+  call.keep();  // for the handler
   const size_t stackSize = 64 * 1024;
   stack_t stack{};
   stack.ss_size = stackSize;

@@ -108,8 +108,9 @@ void blockOnOtherThreads() {
       if (thread > 0 && thread != self && needsBlock(name) && syscall(SYS_tgkill, getpid(), thread, barrier) == 0) asked++;
     }
   close(threads);
-  // 100 ms at most: a thread that sleeps in the kernel beyond signals runs no handler either.
-  for (int i = 0; i < 1000 && __atomic_load_n(&answers, __ATOMIC_SEQ_CST) < asked; i++) {
+  // Where CPU is short a thread may wait long for its turn. 1 s at most: one that sleeps in the kernel beyond signals runs no
+  // handler either.
+  for (int i = 0; i < 10 * 1000 && __atomic_load_n(&answers, __ATOMIC_SEQ_CST) < asked; i++) {
     timespec pause{0, 100 * 1000};
     nanosleep(&pause, nullptr);
   }
@@ -118,7 +119,10 @@ void blockOnOtherThreads() {
 
 Napi::Value holdSignals(Call& call) {
   toBlock = setOf(call) & ~refused;
-  if (syscall(SYS_rt_sigprocmask, SIG_BLOCK, &toBlock, nullptr, 8) < 0) return call.fail("sigprocmask");
+  // Faults on this thread alone: until the next image can survive one, nobody may send us any.
+  const uint64_t faults = 1ull << (SIGSEGV - 1) | 1ull << (SIGBUS - 1) | 1ull << (SIGABRT - 1) | 1ull << (SIGILL - 1) | 1ull << (SIGFPE - 1);
+  const uint64_t here = toBlock | faults;
+  if (syscall(SYS_rt_sigprocmask, SIG_BLOCK, &here, nullptr, 8) < 0) return call.fail("sigprocmask");
   blockOnOtherThreads();
   return call.env.Undefined();
 }

@@ -2,21 +2,26 @@
 import type { ConnectionState } from "./control/connection.ts";
 import type { ControlState } from "./control/server.ts";
 import { changesBetween, documentOf } from "./core/changes.ts";
-import type { ConnectionId, State } from "./core/model.ts";
+import type { ConnectionId, Event, State } from "./core/model.ts";
 import type { Change, Parts } from "./system/journal.ts";
 
 export interface KeeperSettings {
   /** The shell's part of the document, connections included. */
   shell(): object & { control: ControlState };
   connectionChanges(): [ConnectionId, ConnectionState | null][];
+  /** Parts of the shell that change while the master runs, by name. */
+  changingShell(): Readonly<Record<string, unknown>>;
 }
 
 export class Keeper {
   readonly #settings: KeeperSettings;
   #state: State;
   #kept: State | null = null;
+  readonly #pending = new Map<string, Event>();
+  readonly #gone: Change[] = [];
   /** What was written of each connection: most changes are undone before they are looked at. */
   readonly #connections = new Map<ConnectionId, string>();
+  readonly #shell = new Map<string, string>();
 
   constructor(state: State, settings: KeeperSettings) {
     this.#state = state;
@@ -26,11 +31,25 @@ export class Keeper {
   /** The state after a whole turn. */
   set(state: State): void {
     this.#state = state;
+    for (const name of this.#pending.keys()) this.#gone.push([name]);
+    this.#pending.clear();
+  }
+
+  /** An ACK or a request to stop that is about to be handled: it comes only once, so it must not be lost with the turn. */
+  expect(event: Event): void {
+    this.#pending.set(`pending/${JSON.stringify(event)}`, event);
   }
 
   changes(): Change[] {
-    const changes = changesBetween(this.#kept, this.#state);
+    const changes = [...changesBetween(this.#kept, this.#state), ...this.#gone.splice(0)];
+    changes.push(...this.#pending);
     this.#kept = this.#state;
+    for (const [name, value] of Object.entries(this.#settings.changingShell())) {
+      const text = JSON.stringify(value);
+      if (text === this.#shell.get(name)) continue;
+      this.#shell.set(name, text);
+      changes.push([`shell/${name}`, value]);
+    }
     for (const [id, connection] of this.#settings.connectionChanges()) {
       const text = connection === null ? undefined : JSON.stringify(connection);
       if (text === this.#connections.get(id)) continue;
@@ -47,6 +66,7 @@ export class Keeper {
 
   *everything(): Iterable<Change> {
     yield* changesBetween(null, this.#state);
+    yield* this.#pending;
     const { control, ...shell } = this.#settings.shell();
     for (const [name, value] of Object.entries(shell)) if (value !== undefined) yield [`shell/${name}`, value];
     yield ["control", { ...control, connections: [] }];
@@ -55,6 +75,11 @@ export class Keeper {
       yield [`connection/${connection.id}`, connection];
     }
   }
+}
+
+/** What was heard, but not what it changed. */
+export function pendingIn(parts: Parts): Event[] {
+  return [...parts].flatMap(([name, value]) => (name.startsWith("pending/") ? [value as Event] : []));
 }
 
 /** The document of an ordinary re-exec, from what a crash left. */

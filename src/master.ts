@@ -2,30 +2,27 @@
  * The master: the real kernel behind the core's `Ports`. Started once, resumed by every image after that from the document
  * that the image before left. What each part does stands in system/ and control/; this file only joins them.
  */
-import { closeSync, readdirSync, readFileSync, realpathSync } from "node:fs";
+import { closeSync } from "node:fs";
 import { CommandServer, type ControlState } from "./control/server.ts";
 import { readCommand } from "./core/commands.ts";
-import { crashExitCode, crashLimit, crashWindowMs } from "./core/crash.ts";
+import { crashExitCode, crashLimit } from "./core/crash.ts";
 import { poolSamples, queueSamples } from "./core/figures.ts";
-import { decodeState, encodeState } from "./core/handover.ts";
-import { initialState } from "./core/initial.ts";
-import type { About, Config, Event, Launch, Millis, Pid, Signal, State } from "./core/model.ts";
+import { encodeState } from "./core/handover.ts";
+import type { About, Config, Event, Millis, Pid, Signal, State } from "./core/model.ts";
 import { byPid } from "./core/pool.ts";
 import { readiness, statusData } from "./core/views.ts";
-import { UserError } from "./errors.ts";
-import { documentFrom, Keeper } from "./keeping.ts";
-import { mergeReconfigured, type Options, readInvocation } from "./options.ts";
+import { Keeper } from "./keeping.ts";
+import type { Options } from "./options.ts";
 import type { Ports } from "./ports.ts";
 import { reportSpawn, type Supervisor, supervise } from "./supervisor.ts";
 import { acceptQueue } from "./system/accept-queue.ts";
 import { createAuthority } from "./system/authority.ts";
 import { Alarm, now } from "./system/clock.ts";
 import type { Note } from "./system/crash-note.ts";
-import { readEnvFile } from "./system/env-file.ts";
-import { type Files, removeFiles, takeOver } from "./system/files.ts";
-import { type HandedOver, HttpServer } from "./system/http.ts";
+import { type Files, removeFiles } from "./system/files.ts";
+import { HttpServer } from "./system/http.ts";
 import { IdleTrim } from "./system/idle.ts";
-import { closeListeners, type Listener, openListener, openListeners } from "./system/listeners.ts";
+import { closeListeners, type Listener } from "./system/listeners.ts";
 import { Log } from "./system/log.ts";
 import { native } from "./system/native.ts";
 import { type Announcement, notifyParent } from "./system/notify-parent.ts";
@@ -51,21 +48,25 @@ import {
 } from "./system/processes.ts";
 import { Steering } from "./system/queues.ts";
 import * as reactor from "./system/reactor.ts";
-import { type Check, checkPassed, executeNext, judgeCheck, readDocument, startCheck } from "./system/reexec.ts";
-import { catchSignals, release, type SignalPipe, withoutHold } from "./system/signals.ts";
-import { firstWorkerFd, rlimitNofile, type SpawnContext, spawnWorker } from "./system/spawner.ts";
-import { readCrash, Survival } from "./system/survival.ts";
+import type { HttpSocket } from "./system/rebinding.ts";
+import { type Check, executeNext, judgeCheck, startCheck } from "./system/reexec.ts";
+import { catchSignals, release, type SignalPipe } from "./system/signals.ts";
+import { firstWorkerFd, type SpawnContext, spawnWorker } from "./system/spawner.ts";
+import { closeStrays } from "./system/strays.ts";
+import { Survival } from "./system/survival.ts";
 import { version } from "./version.ts";
 
 /** What one image leaves for the next beside the core's state. Descriptors in it are inherited. */
-interface Shell {
+export interface Shell {
   /** The command line of the first start: options are read from it again by every image. */
   argv: readonly string[];
-  /** What the options said last time, to see which of them changed. */
+  /** What they said last time, for when they cannot be read any more. */
+  options: Options;
+  /** The settings among them, to see which of them changed. */
   configured: Config;
   cwd: string;
   listeners: readonly Listener[];
-  http: { listener: Listener; connections: HandedOver[] } | null;
+  http: HttpSocket | null;
   control: ControlState;
   files: Files;
   /** Zygotes that live; absent in documents of images before there were any. */
@@ -80,90 +81,14 @@ interface Shell {
   crashes: readonly Millis[];
 }
 
+const stopSignals: ReadonlySet<Signal> = new Set(["SIGTERM", "SIGINT", "SIGUSR2", "SIGQUIT"]);
 /** How long orphans are counted before the core hears of them. */
 const orphansEveryMs = 100;
 
-type Exit = (code: number) => never;
+export type Exit = (code: number) => never;
 type SpawnEffect = Parameters<Ports["processes"]["spawn"]>[0];
 
-/** First start: everything is opened before the first worker is started, and nothing is left behind when something fails. */
-export async function startMaster(
-  options: Options,
-  { argv, exit }: { argv: readonly string[]; exit: Exit },
-): Promise<void> {
-  const cwd = logicalCwd();
-  const launch = readLaunch(options, cwd);
-  const listeners = await openListeners(options.binds, options.config.backlog);
-  let taken: Awaited<ReturnType<typeof takeOver>>;
-  let http: Listener | null = null;
-  try {
-    http = await openHttp(options);
-    taken = await takeOver({ ...options, owner: options.worker.user, tmpdir: process.env.TMPDIR });
-  } catch (error) {
-    closeListeners(http === null ? listeners : [...listeners, http]);
-    throw error;
-  }
-  if (options.masterNice !== null) setNice(options.masterNice);
-  if (process.pid !== 1) native.becomeSubreaper();
-  const master = new Master(options, exit, {
-    argv,
-    configured: options.config,
-    cwd,
-    listeners,
-    http: http === null ? null : { listener: http, connections: [] },
-    control: { listener: taken.files.listener, nextId: 1, connections: [] },
-    files: taken.files,
-    signals: null,
-    nofile: originalNofile(),
-    log: "",
-    crashes: [],
-  });
-  for (const note of taken.notes) master.note(note);
-  const seed = (process.pid * 2654435761 + Date.now()) >>> 0 || 1;
-  master.run(initialState(options.config, master.about(), launch, seed), {
-    kind: "booted",
-    about: master.about(),
-    launch,
-  });
-}
-
-/** Takes over from the image before; what happened meanwhile is found in the descriptors and by reaping. */
-export async function resumeMaster(stateFd: number, { exit }: { exit: Exit }): Promise<void> {
-  const crash = readCrash(stateFd);
-  const document = crash === null ? readDocument(stateFd) : documentFrom(crash.parts);
-  closeSync(stateFd);
-  const { options, shell, state } = await readHandover(document);
-  const listeners = await rebind(shell.listeners, options);
-  const http = await rebindHttp(shell, options);
-  const launch = readLaunch(options, shell.cwd);
-  const config = mergeReconfigured(shell.configured, options.config, state.config);
-  const crashes = [...(shell.crashes ?? []), ...(crash === null ? [] : [now()])];
-  const recent = crashes.filter((at) => at > now() - crashWindowMs);
-  const master = new Master(options, exit, { ...shell, listeners, http, configured: options.config, crashes: recent });
-  process.env = withoutHold(process.env as Record<string, string>);
-  master.closeStrangers(crash !== null);
-  if (crash !== null) return master.run({ ...state, config }, master.crashed(state, crash.note));
-  master.run({ ...state, config }, { kind: "reexeced", execMs: shell.execMs, about: master.about(), launch });
-}
-
-/** The proof before a re-exec: everything that taking over needs and that can be tried without harm. Throws a UserError. */
-export async function checkMaster(stateFd: number): Promise<string> {
-  const { options, shell } = await readHandover(readDocument(stateFd));
-  readLaunch(options, shell.cwd);
-  native.poll({ fd: stateFd, events: 1 }); // The addon loads.
-  return checkPassed;
-}
-
-async function readHandover(document: unknown): Promise<{ options: Options; shell: Shell; state: State }> {
-  const { shell } = document as { shell: Shell };
-  const invocation = await readInvocation({ argv: shell.argv, env: process.env, cwd: shell.cwd });
-  if (invocation.kind !== "run")
-    throw new UserError("EINHORN_BAD_STATE", "the state document has no usable command line");
-  const { options } = invocation;
-  return { options, shell, state: decodeState(document, options.config) };
-}
-
-class Master {
+export class Master {
   readonly #options: Options;
   readonly #exit: Exit;
   readonly #shell: Omit<Shell, "signals" | "execMs"> & { signals: SignalPipe | null };
@@ -213,7 +138,7 @@ class Master {
   }
 
   /** Everything is open: from here on failure is an event, not an exception. */
-  run(state: State, first: Event): void {
+  run(state: State, first: Event, heard: readonly Event[] = []): void {
     this.#supervisor = supervise(state, this.#ports());
     this.#signals = catchSignals((signal) => this.#signalled(signal), this.#shell.signals ?? undefined);
     if (first.kind !== "booted") this.#survive(state);
@@ -226,6 +151,8 @@ class Master {
     this.#deliver(first);
     // The first workers do not wait for this: a crash before them leaves nothing behind that the next start could miss.
     if (first.kind === "booted") this.#survive(this.#supervisor.state());
+    this.#endLostSpawns();
+    for (const event of heard) this.#deliver(event);
     release();
     // Who died between the two images left no signal that anybody saw.
     this.#reap();
@@ -234,9 +161,22 @@ class Master {
     this.#startHttp();
   }
 
+  /** Ordered from a zygote that this image was told nothing of: ordered again. */
+  #endLostSpawns(): void {
+    for (const { id, pid } of this.#supervisor.state().workers) {
+      if (pid === null && !this.#preload?.expects(id))
+        this.#deliver({ kind: "unspawned", id, errno: "ECANCELED", syscall: "fork" });
+    }
+  }
+
   /** Something the operator should know about how this master was started. */
   note(message: string): void {
     this.#log.info(message);
+  }
+
+  /** Something that went wrong and changes nothing for the workers that run. */
+  complain(message: string): void {
+    this.#log.error(message);
   }
 
   about(): About {
@@ -259,12 +199,23 @@ class Master {
     };
   }
 
+  /** An exception while taking over is one like any other. */
+  runOrCrash(...o: Parameters<Master["run"]>): void {
+    try {
+      this.run(...o);
+    } catch (error) {
+      if (this.#survival === null) throw error;
+      this.#survival.crash(error);
+    }
+  }
+
   /** A crash from here on leads to an image that goes on from the last whole turn. */
   #survive(state: State): void {
     const keeper = new Keeper(state, {
       // Its connections come and go without being written down: they end with the image.
       shell: () => this.#document(state, []).shell,
       connectionChanges: () => this.#control.takeChanges(),
+      changingShell: () => ({ preload: this.#preload?.toState() ?? null, notify: this.#shell.notify ?? null }),
     });
     this.#keeper = keeper;
     try {
@@ -288,6 +239,7 @@ class Master {
     const children = new Set(childPids());
     const known = new Set(state.workers.flatMap(({ pid }) => pid ?? []));
     const strangers = livingChildren().filter((pid) => !known.has(pid));
+    const newborn = this.#shell.preload?.newborn;
     const recent = this.#shell.crashes.length;
     if (recent > crashLimit + 3) this.#surrender(known);
     const tookMs = note.at === null ? "" : ` (after ${Math.round(now() - note.at)}ms)`;
@@ -297,7 +249,7 @@ class Master {
       recent,
       about: this.about(),
       lost: [...known].filter((pid) => !children.has(pid)),
-      found: workersAmong(strangers),
+      found: [...workersAmong(strangers), ...(newborn && strangers.includes(newborn.pid) ? [newborn] : [])],
       connections: this.#control.connectionIds(),
     };
   }
@@ -322,13 +274,7 @@ class Master {
       this.#shell.notify?.fd,
       ...preloadFds(this.#shell.preload ?? null),
     ]);
-    for (const name of readdirSync("/proc/self/fd")) {
-      const fd = Number(name);
-      // What Node itself opened is close-on-exec; only what came through execve is not.
-      if (fd <= 2 || known.has(fd) || !isInheritable(fd)) continue;
-      if (afterCrash && isConnectionOf(fd, files.socketPath)) this.#strays.push(fd);
-      else closeSync(fd);
-    }
+    this.#strays.push(...closeStrays(known, afterCrash ? files.socketPath : null));
   }
 
   #deliver(event: Event): void {
@@ -336,6 +282,13 @@ class Master {
     this.#supervisor.deliver(event);
     this.#steering.follow(this.#supervisor.state().workers);
     this.#preload?.follow(this.#supervisor.state());
+  }
+
+  /** What is said only once: a crash on the way does not lose it. */
+  #deliverSurely(event: Event): void {
+    this.#keeper.expect(event);
+    this.#survival?.save();
+    this.#deliver(event);
   }
 
   #ports(): Ports {
@@ -384,7 +337,7 @@ class Master {
   }
 
   #adopt(connection: number, pid: Pid): void {
-    this.#control.adopt({ fd: connection, pid, uid: process.geteuid?.() ?? 0 });
+    this.#control.adopt({ fd: connection, pid, uid: this.#options.worker.user?.uid ?? process.geteuid?.() ?? 0 });
   }
 
   #spawnContext(): SpawnContext {
@@ -417,7 +370,7 @@ class Master {
 
   #notice(pid: Pid, { ready, ...said }: Notice): void {
     if (Object.keys(said).length > 0) this.#deliver({ kind: "notified", pid, ...said });
-    if (ready) this.#deliver({ kind: "acked", pid, via: "notify" });
+    if (ready) this.#deliverSurely({ kind: "acked", pid, via: "notify" });
   }
 
   #createPreload(): Preload | null {
@@ -438,6 +391,7 @@ class Master {
         adopt: (connection, pid) => this.#adopt(connection, pid),
         deliver: (event) => this.#deliver(event),
         kill: (pid) => kill(pid, "SIGKILL"),
+        keep: () => this.#survival?.save(),
         log: (level, message) => this.#log.write(level, message, {}),
       },
       this.#shell.preload ?? null,
@@ -467,6 +421,7 @@ class Master {
 
   #signalled(signal: Signal): void {
     if (signal === "SIGCHLD") this.#reap();
+    else if (stopSignals.has(signal)) this.#deliverSurely({ kind: "signal", signal });
     else this.#deliver({ kind: "signal", signal });
   }
 
@@ -564,7 +519,7 @@ class Master {
           if ("command" in read) this.#deliver({ kind: "asked", asker, command: read.command });
           else this.#control.reply(asker, { message: read.error, wait: false, error: true });
         },
-        ack: (pid) => this.#deliver({ kind: "acked", pid, via: "command" }),
+        ack: (pid) => this.#deliverSurely({ kind: "acked", pid, via: "command" }),
         ping: (pid, requestId) => this.#deliver({ kind: "pinged", pid, requestId }),
         hungUp: (connection) => this.#deliver({ kind: "hung-up", connection }),
         refused: ({ pid, uid, command, others }) =>
@@ -630,129 +585,10 @@ class Master {
   }
 }
 
-/** What workers are started from: where the code is now, even if it is reached over a link that moves with a release. */
-function readLaunch(options: Options, cwd: string): Launch {
-  const { chdir, envFile } = options.worker;
-  const folder = chdir ?? cwd;
-  let real: string;
-  try {
-    real = realpathSync(folder);
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    throw new UserError(
-      "EINHORN_NO_DIRECTORY",
-      `The working directory ${folder} cannot be entered: ${code}. Create it, or name another with --chdir.`,
-    );
-  }
-  const env = withoutHold(process.env as Record<string, string>);
-  for (const name of options.dropEnvVars) delete env[name];
-  return { argv: options.program, cwd: real, env: envFile === null ? env : { ...env, ...readEnvFile(envFile) } };
-}
-
-/** The working directory by the name that the shell gave it, links unresolved, so that an upgrade finds where they lead by then. */
-function logicalCwd(): string {
-  const cwd = process.cwd();
-  const { PWD } = process.env;
-  try {
-    return PWD?.startsWith("/") && realpathSync(PWD) === cwd ? PWD : cwd;
-  } catch {
-    return cwd;
-  }
-}
-
-/** Keeps what is bound, opens what the options name anew, closes what they no longer name. */
-async function rebind(listeners: readonly Listener[], options: Options): Promise<Listener[]> {
-  const wanted = new Set(options.binds.map(({ text }) => text));
-  const open: Listener[] = [];
-  for (const bind of options.binds) {
-    open.push(listeners.find(({ text }) => text === bind.text) ?? (await openListener(bind, options.config.backlog)));
-  }
-  closeListeners(listeners.filter(({ text }) => !wanted.has(text)));
-  return open;
-}
-
-async function rebindHttp(shell: Shell, options: Options): Promise<Shell["http"]> {
-  const text = httpText(options);
-  if (shell.http !== null && shell.http.listener.text === text) return shell.http;
-  if (shell.http !== null) closeListeners([shell.http.listener]);
-  const listener = await openHttp(options);
-  return listener === null ? null : { listener, connections: [] };
-}
-
-function httpText(options: Options): string | null {
-  if (options.http === null) return null;
-  return "path" in options.http ? `unix:${options.http.path}` : `${options.http.host}:${options.http.port}`;
-}
-
-async function openHttp(options: Options): Promise<Listener | null> {
-  const text = httpText(options);
-  if (options.http === null || text === null) return null;
-  const target =
-    "path" in options.http
-      ? { kind: "unix" as const, path: options.http.path }
-      : { kind: "tcp" as const, ...options.http };
-  const plain = {
-    queues: null,
-    v6Only: null,
-    backlog: null,
-    noDelay: false,
-    deferAcceptS: null,
-    fastOpen: null,
-    freeBind: false,
-  };
-  return openListener(
-    { ...plain, text, target, reuseAddress: true, nonBlocking: true, mode: null, owner: null, name: null },
-    options.config.backlog,
-  );
-}
-
-/** Parent and child had the same limits unless Node raised ours; where the parent cannot be read, what we have is what we know. */
-function originalNofile(): { soft: number; hard: number } | null {
-  const ours = native.getResourceLimit({ resource: rlimitNofile });
-  try {
-    const line = /^Max open files\s+(\d+)\s+(\d+)/m.exec(readFileSync(`/proc/${process.ppid}/limits`, "utf8"));
-    if (line === null || Number(line[2]) !== ours.hard) return null;
-    return { soft: Number(line[1]), hard: ours.hard };
-  } catch {
-    return null;
-  }
-}
-
-function setNice(nice: number): void {
-  try {
-    native.setPriority({ pid: 0, nice });
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    throw new UserError(
-      "EINHORN_NICE",
-      `--nice: the priority cannot be set to ${nice}: ${code}. Lower numbers need root or CAP_SYS_NICE.`,
-    );
-  }
-}
-
 function kill(pid: Pid, signal: Signal): void {
   try {
     process.kill(pid, signalNumber(signal) ?? 15);
   } catch {
     // It is gone, which its exit tells; or it is another user's by now, which nothing here can change.
-  }
-}
-
-/** Accepted from the command socket: it has the listener's name. */
-function isConnectionOf(fd: number, socketPath: string): boolean {
-  try {
-    const name = Buffer.from(native.getSocketName({ fd }));
-    const path = socketPath.startsWith("@") ? `\0${socketPath.slice(1)}` : `${socketPath}\0`;
-    return name.readUInt16LE(0) === 1 && name.subarray(2).toString().startsWith(path);
-  } catch {
-    return false;
-  }
-}
-
-function isInheritable(fd: number): boolean {
-  try {
-    return native.isInheritable({ fd });
-  } catch {
-    return false;
   }
 }

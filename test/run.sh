@@ -42,7 +42,7 @@ part_containers() {
   with_engine with_certificates bash test/setup/images.sh node:20 node:22 node:24 node:26 node:musl musl python ruby product:24 || return 1
   run_tests 2 $(tests_in test/container)
 }
-part_kubelet() { with_engine bash test/setup/kubelet.sh && run_tests 1 $(tests_in test/kubelet); }
+part_kubelet() { with_engine bash test/setup/kubelet.sh build && run_tests 1 $(tests_in test/kubelet); }
 
 engine=absent
 # with_engine COMMAND...: runs it with a Docker engine that answers.

@@ -28,7 +28,8 @@ module EinhornZygote
         load_application(path)
         collect_garbage if collect == "1"
       rescue Exception => error # rubocop:disable Lint/RescueException
-        warn error.full_message(highlight: false)
+        # Not `warn`, which -W0 silences.
+        $stderr.puts error.full_message(highlight: false)
         $stdout.flush
         tell("failed", "#{error.class}: #{error.message}")
         exit!(1)

@@ -43,7 +43,13 @@ export class Acceptor {
 
   start(): void {
     this.#retry = null;
-    this.#kernel.watch(this.listener, { readable: true, writable: false }, () => this.#accept());
+    try {
+      this.#kernel.watch(this.listener, { readable: true, writable: false }, () => this.#accept());
+    } catch (error) {
+      this.#pause(
+        `The command socket cannot be watched: ${(error as Error).message}. Trying again every ${retryMs} ms.`,
+      );
+    }
   }
 
   /** Stops listening. Clients that were not accepted see the connection reset. */
@@ -57,7 +63,8 @@ export class Acceptor {
     for (let i = 0; i < this.#acceptsInRow; i++) {
       const fd = this.#acceptOne(i === 0);
       if (fd < 0) return;
-      this.#arrived({ fd, ...this.peer(fd) });
+      const peer = this.peerOrClose(fd);
+      if (peer !== null) this.#arrived({ fd, ...peer });
     }
   }
 
@@ -89,8 +96,19 @@ export class Acceptor {
     this.#retry = setTimeout(() => this.start(), retryMs);
   }
 
+  /** A client that cannot be known is nobody: it is let go, and may come again. */
+  peerOrClose(fd: number): { pid: Pid; uid: number } | null {
+    try {
+      return this.#peer(fd);
+    } catch (error) {
+      this.#trouble(`A client of the command socket cannot be identified: ${(error as Error).message}`);
+      this.#kernel.close(fd);
+      return null;
+    }
+  }
+
   /** struct ucred: pid, uid, gid as the kernel saw them at connect(2). */
-  peer(fd: number): { pid: Pid; uid: number } {
+  #peer(fd: number): { pid: Pid; uid: number } {
     const bytes = this.#kernel.getSocketOption({ fd, level: solSocket, name: soPeercred, length: 12 });
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     return { pid: view.getInt32(0, true), uid: view.getUint32(4, true) };

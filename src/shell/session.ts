@@ -18,11 +18,13 @@ export class Session {
 
   /** Prints all replies; returns the exit code. Throws UserError where there is no master. */
   async run(words: readonly string[]): Promise<0 | 1> {
-    const [command = "", ...args] = words;
+    // Also behind a command of -e, of stdin or of the prompt; the master has no use for it.
+    const json = this.#invocation.json || words.includes("--json");
+    const [command = "", ...args] = words.filter((word) => word !== "--json");
     for (let attempt = 1; ; attempt++) {
       const client = await this.connect();
       try {
-        const last = await client.request(command, args, (reply) => printReply(reply, this.#invocation.json));
+        const last = await client.request(command, args, (reply) => printReply(reply, json));
         return last.error === true ? 1 : 0;
       } catch (error) {
         if (error instanceof ConnectionLost && attempt < attempts && this.#mayRepeat(command, error)) {

@@ -12,7 +12,10 @@ export interface Note {
 
 const kindFault = 1;
 const kindException = 2;
-const noteBytes = 32 + 24 * 8;
+const noteBytes = 40;
+const stackBytes = 8192;
+/** The innermost are what matters, and a line has its limits. */
+const framesMax = 24;
 
 /** The note of an exception. */
 export function writeText(storage: Storage, { text, at }: { text: string; at: Millis }): void {
@@ -48,21 +51,45 @@ function describeFault(note: Buffer, storage: Storage): string {
   const sender = note.readInt32LE(12);
   const from = sender === process.pid ? "raised by itself" : `sent by process ${sender}`;
   const cause = code > 0 ? `at address 0x${note.readBigUInt64LE(16).toString(16)}` : from;
-  const maps = storage.read(960 * 1024, mapsAt).toString("latin1");
-  const stack: string[] = [];
-  for (let at = 32; at < noteBytes && note.readBigUInt64LE(at) !== 0n; at += 8) {
-    stack.push(locate(note.readBigUInt64LE(at), maps));
-  }
-  return `${name} ${cause}${stack.length > 0 ? ` | at ${stack.join(" | at ")}` : ""}`;
+  const mapped = executable(storage.read(960 * 1024, mapsAt).toString("latin1"));
+  return [`${name} ${cause}`, ...callers(note.readBigUInt64LE(32), storage.read(stackBytes, textAt), mapped)].join(
+    " | at ",
+  );
 }
 
-/** "node+0x1234" as addr2line(1) takes it, by the image's /proc/self/maps (proc(5)). */
-function locate(address: bigint, maps: string): string {
-  for (const [, from, to, offset, path] of maps.matchAll(/^([0-9a-f]+)-([0-9a-f]+) \S+ ([0-9a-f]+) \S+ \d+ *(.*)$/gm)) {
-    const start = BigInt(`0x${from}`);
-    if (address < start || address >= BigInt(`0x${to}`)) continue;
-    if (!path) break;
-    return `${path.slice(path.lastIndexOf("/") + 1)}+0x${(address - start + BigInt(`0x${offset}`)).toString(16)}`;
+interface Mapping {
+  from: bigint;
+  to: bigint;
+  offset: bigint;
+  name: string;
+}
+
+/** What of the image was code, by its /proc/self/maps (proc(5)). */
+function executable(maps: string): Mapping[] {
+  return [...maps.matchAll(/^([0-9a-f]+)-([0-9a-f]+) ..x. ([0-9a-f]+) \S+ \d+ +(\/.*)$/gm)].map(
+    ([, from, to, offset, path = ""]) => ({
+      from: BigInt(`0x${from}`),
+      to: BigInt(`0x${to}`),
+      offset: BigInt(`0x${offset}`),
+      name: path.slice(path.lastIndexOf("/") + 1),
+    }),
+  );
+}
+
+/**
+ * Where it was, and every word of the stack that points into code: the return addresses, and now and then one that was left
+ * by an earlier call. libc keeps no frame pointers to follow. "node+0x1234" is as addr2line(1) takes it.
+ */
+function callers(counter: bigint, stack: Buffer, code: readonly Mapping[]): string[] {
+  const found = [locate(counter, code) ?? `0x${counter.toString(16)}`];
+  for (let at = 0; at + 8 <= stack.length && found.length < framesMax; at += 8) {
+    const place = locate(stack.readBigUInt64LE(at), code);
+    if (place !== null) found.push(place);
   }
-  return `0x${address.toString(16)}`;
+  return found;
+}
+
+function locate(address: bigint, code: readonly Mapping[]): string | null {
+  const mapping = code.find(({ from, to }) => address >= from && address < to);
+  return mapping === undefined ? null : `${mapping.name}+0x${(address - mapping.from + mapping.offset).toString(16)}`;
 }

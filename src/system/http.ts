@@ -102,7 +102,11 @@ export class HttpServer {
 
   #listen(): void {
     const { fd, reactor } = this.#settings;
-    reactor.watch(fd, { readable: true }, () => this.#accept());
+    try {
+      reactor.watch(fd, { readable: true }, () => this.#accept());
+    } catch {
+      this.#pause = setTimeout(() => this.#listen(), pauseMs);
+    }
   }
 
   /** Stops answering. The listening socket stays open: who opened it closes it. */
@@ -127,7 +131,14 @@ export class HttpServer {
         return;
       }
       if (accepted < 0) return;
-      this.#open(accepted, "");
+      try {
+        this.#open(accepted, "");
+      } catch {
+        // ENOMEM, ENOSPC (epoll_ctl(2)): nobody would hear it.
+        const connection = this.#connections.get(accepted);
+        if (connection === undefined) closeSync(accepted);
+        else this.#close(connection);
+      }
     }
   }
 
@@ -200,7 +211,12 @@ export class HttpServer {
     if (written === null) return;
     connection.response = response.subarray(Math.max(0, written));
     if (connection.response.length === 0) return this.#close(connection);
-    this.#settings.reactor.watch(fd, { writable: true }, () => this.#write(connection));
+    const { reactor } = this.#settings;
+    const watched = this.#try(connection, () => {
+      reactor.watch(fd, { writable: true }, () => this.#write(connection));
+      return 0;
+    });
+    if (watched === null) return;
     this.#boundUnread();
   }
 

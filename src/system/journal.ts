@@ -5,7 +5,7 @@
  *
  *     0          8 bytes: "einhorn\n"
  *     64         the note of a fault, written by the addon's handler (struct Note of native/crash.cc)
- *     4 KiB      the note of an exception: length (u32), then UTF-8
+ *     4 KiB      of an exception: length (u32), then UTF-8; of a fault: the top of the stack
  *     64 KiB     /proc/self/maps of the image that crashed
  *     2 MiB      slot 0
  *     258 MiB    slot 1

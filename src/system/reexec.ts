@@ -94,8 +94,8 @@ export function executeNext(options: Options, document: unknown): string {
   const words = command(options);
   const env = environment(options);
   let state = -1;
-  hold();
   try {
+    hold();
     state = writeDocument(document);
     const args = [...words, "--with-state-fd", String(state), "--", ...options.program];
     const error = firstFailure(candidatesOf(words[0] as string, env.PATH), args, pairs(withHold(env)));

@@ -24,6 +24,7 @@ export interface SignalPipe {
 }
 
 const recordBytes = 8;
+const retryMs = 100;
 
 /**
  * Catches all the signals above and calls `deliver` for each, from the event loop. SIGCHLD is delivered once until the next
@@ -33,12 +34,29 @@ export function catchSignals(deliver: (signal: Signal, sender: Pid) => void, fro
   const pipe = from ?? openPipe();
   const buffer = Buffer.alloc(64 * recordBytes);
   native.catchSignals({ signals: caught, fd: pipe.write });
-  watch(pipe.read, { readable: true }, () => {
-    const length = native.read({ fd: pipe.read, buffer });
+  const read = () => {
+    try {
+      return native.read({ fd: pipe.read, buffer });
+    } catch {
+      // ENOMEM: what is in the pipe stays there, and the reactor comes again.
+      return 0;
+    }
+  };
+  const drain = () => {
+    const length = read();
     for (let at = 0; at + recordBytes <= length; at += recordBytes) {
       deliver(signalName(buffer.readInt32LE(at)), buffer.readInt32LE(at + 4));
     }
-  });
+  };
+  const listen = () => {
+    try {
+      watch(pipe.read, { readable: true }, drain);
+    } catch {
+      // ENOMEM, ENOSPC (epoll_ctl(2)): signals wait in the pipe until they can be heard.
+      setTimeout(listen, retryMs);
+    }
+  };
+  listen();
   return pipe;
 }
 

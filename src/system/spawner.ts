@@ -118,7 +118,8 @@ function workerSocket(listener: Listener, options: Options, index: number): Work
   return {
     fd: firstWorkerFd + index,
     family: listener.family,
-    name: bind?.name ?? listener.text,
+    // A passed socket goes on under the name it was passed by.
+    name: bind?.name ?? (bind?.target.kind === "fd-name" ? bind.target.name : listener.text),
     address: listener.port === null ? { path: address } : { host: address.slice(0, at), port: listener.port },
   };
 }

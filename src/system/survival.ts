@@ -66,8 +66,8 @@ export class Survival {
   /** An exception that nobody caught: the turn it ended is as if it had not been. Returns only if nothing can be executed. */
   crash(error: unknown): void {
     const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    hold();
     try {
+      hold();
       writeText(fileStorage(this.#fd), { text, at: now() });
       const { files, args, env } = this.#next();
       native.exec({ file: files[0] as string, args, env });

@@ -24,6 +24,13 @@ export interface ZygoteOrder {
   launch: Launch;
 }
 
+/** A worker that the core has not heard of yet. */
+export interface Newborn {
+  pid: Pid;
+  slot: number;
+  generation: Generation;
+}
+
 export interface ZygoteHost {
   now(): Millis;
   /** What identifies the code and its surroundings: a zygote with another key is not used. */
@@ -39,6 +46,10 @@ export interface ZygoteHost {
   /** The worker's own connection (`-g`) can be listened to. */
   adopt(connection: number, pid: Pid): void;
   deliver(event: Event): void;
+  /** Something may be otherwise than it was. */
+  changed(): void;
+  /** A worker is born; whatever `record` leads to, an image after a crash knows of it. */
+  surely(born: Newborn, record: () => void): void;
   kill(pid: Pid): void;
   log(level: Level, message: string): void;
 }
@@ -85,6 +96,7 @@ export class Zygotes {
     place.zygote.lingerUntil ??= this.#host.now() + lingerMs;
     this.#hear(place);
     this.#settle(place);
+    this.#host.changed();
     return true;
   }
 
@@ -105,6 +117,11 @@ export class Zygotes {
   /** The pids of zygotes that live. */
   pids(): Pid[] {
     return this.#places.flatMap(({ zygote }) => (zygote !== null && zygote.end === null ? [zygote.pid] : []));
+  }
+
+  /** Who waits for a fork. */
+  orders(): number[] {
+    return this.#places.flatMap(({ orders }) => orders.map(({ id }) => id));
   }
 
   toState(): readonly Place[] {
@@ -171,7 +188,8 @@ export class Zygotes {
   }
 
   #hear(place: Place): void {
-    for (let count = 0; count < wordsAtOnceMax; count++) {
+    let count = 0;
+    for (; count < wordsAtOnceMax; count++) {
       const { zygote } = place;
       if (zygote === null || zygote.silent) break;
       const word = hear(zygote.fd);
@@ -179,8 +197,10 @@ export class Zygotes {
       zygote.heardAt = this.#host.now();
       this.#obey(place, zygote, word);
     }
+    if (count === 0) return;
     this.#send(place);
     this.#arm();
+    this.#host.changed();
   }
 
   #obey(place: Place, zygote: Zygote, word: Word): void {
@@ -194,9 +214,10 @@ export class Zygotes {
       case "born":
         return this.#born(place, word);
       case "unborn":
-        return this.#resolve(place, word.id, (order) =>
-          this.#host.deliver({ kind: "unspawned", id: order.id, errno: word.errno, syscall: "fork" }),
+        this.#resolve(place, word.id, ({ id }) =>
+          this.#host.deliver({ kind: "unspawned", id, errno: word.errno, syscall: "fork" }),
         );
+        return;
       case "unknown":
         return this.#condemn(place, `the zygote said "${word.text}", which is no word of the protocol`);
       case "end":
@@ -213,17 +234,21 @@ export class Zygotes {
       this.#host.kill(pid);
       return this.#condemn(place, `the zygote forked process ${pid}, which is no child of the master`);
     }
-    this.#resolve(place, id, (order) => {
-      this.#host.deliver({ kind: "spawned", id, pid });
-      if (order.connection !== null) this.#host.adopt(order.connection, pid);
+    const isKnown = this.#resolve(place, id, ({ connection, slot, generation }) => {
+      this.#host.surely({ pid, slot, generation }, () => this.#host.deliver({ kind: "spawned", id, pid }));
+      if (connection !== null) this.#host.adopt(connection, pid);
     });
+    // Ordered in a turn that ended in a crash: its slot has been ordered again.
+    if (!isKnown) this.#host.kill(pid);
   }
 
-  #resolve(place: Place, id: number, tell: (order: Order) => void): void {
+  /** False for an order that nobody knows. */
+  #resolve(place: Place, id: number, tell: (order: Order) => void): boolean {
     const order = place.orders.find((other) => other.id === id && other.sentAt !== null);
-    if (order === undefined) return;
+    if (order === undefined) return false;
     place.orders = place.orders.filter((other) => other !== order);
     tell(order);
+    return true;
   }
 
   /** It ends, and the generation goes on without one. */
@@ -293,6 +318,7 @@ export class Zygotes {
       } else this.#settle(place);
     }
     this.#arm();
+    this.#host.changed();
   }
 }
 

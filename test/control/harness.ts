@@ -20,6 +20,7 @@ export const kernel: Kernel = {
   unwatch,
 };
 
+const patienceMs = 60_000;
 const afUnix = 1;
 const sockStream = 1;
 const sockNonBlock = 0o4000;
@@ -57,7 +58,8 @@ interface Image {
 function mortal<T extends object>(target: T, image: { alive: boolean }, result: unknown): T {
   return new Proxy(target, {
     get(_, name) {
-      const method = Reflect.get(target, name) as (...args: unknown[]) => unknown;
+      const method = Reflect.get(target, name) as ((...args: unknown[]) => unknown) | undefined;
+      if (method === undefined) return undefined;
       return (...args: unknown[]) => (image.alive ? method.apply(target, args) : result);
     },
   });
@@ -73,7 +75,7 @@ export interface Fixture extends Disposable {
   unanswered: Asker[];
   /** Goes on with a second server from what the first wrote down, as the next image does. */
   handOver(): void;
-  /** Resolves when `fact` holds; looks again whenever something was heard, and between turns of the event loop. */
+  /** Resolves when `fact` holds; looks again between turns of the event loop. */
   until(fact: () => boolean): Promise<void>;
 }
 
@@ -146,7 +148,12 @@ export function serve(
       fixture.server.start();
     },
     async until(fact) {
-      while (!fact()) await new Promise((resolve) => setTimeout(resolve, 1));
+      const until = performance.now() + patienceMs;
+      while (!fact()) {
+        // Not a measure of anything: a fact that never comes must not look like a test that is still running.
+        if (performance.now() > until) throw new Error(`This did not happen: ${fact}. Heard: ${heard.slice(-20)}`);
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
     },
     [Symbol.dispose]() {
       fixture.server.close();

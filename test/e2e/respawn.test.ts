@@ -11,27 +11,29 @@ function temporary(t: TestContext): string {
   return directory;
 }
 
-/** The pauses that the log announces before the next start of a worker, in ms; 0 is "at once". */
-function pauses(log: string): number[] {
-  return [...log.matchAll(/before its ACK; next start (?:at once|in ([\d.]+)(ms|s|m))/g)].map(
-    ([, amount, unit]) => Number(amount ?? 0) * (unit === "ms" ? 1 : unit === "s" ? 1000 : 60_000),
+/** The pauses that the log announces before the next start of a worker, in ms; null is "at once". */
+function pauses(log: string): (number | null)[] {
+  return [...log.matchAll(/before its ACK; next start (?:at once|in ([\d.]+)(ms|s))/g)].map(([, amount, unit]) =>
+    amount === undefined ? null : Number(amount) * (unit === "ms" ? 1 : 1000),
   );
 }
 
-test("a worker that dies before its ACK waits longer each time, with jitter below", async (t) => {
+test("a worker that dies before its ACK waits longer each time", async (t) => {
   const master = await startMaster(t, {
-    args: ["-m", "manual", "-s", "0.1"],
+    args: ["-m", "manual", "-s", "0.4"],
     program: [fixture("dies-early.pl")],
     until: "running",
   });
-  await master.waitForLog(/(exited with code 7[\s\S]*){5}/);
+  await master.waitForLog(/(exited with code 7[\s\S]*){4}/);
   const seen = pauses(master.log());
-  for (let i = 1; i < 5; i += 1) {
-    const longest = 100 * 1.5 ** (i + 1);
-    const pause = seen[i] ?? 0;
-    // The pause counts from the last start, so up to the life of the worker is over already.
-    assert.ok(pause <= longest + 1 && pause > longest * 0.9 - 100, `death ${i + 1}: ${pause} ms, at most ${longest}`);
+  for (const [i, pause] of seen.entries()) {
+    // On a busy machine it may have lived longer than -s: then at once.
+    if (pause === null) continue;
+    const longest = 400 * 1.5 ** (i + 1);
+    // It counts from the last start, so the worker's life is over already; jitter takes a tenth at most.
+    assert.ok(pause <= longest + 1 && pause > longest * 0.9 - 400, `death ${i + 1}: ${pause} ms, at most ${longest}`);
   }
+  assert.ok(seen.some((pause) => pause !== null && pause > 400));
   assert.equal((await master.stop()).code, 0);
 });
 
@@ -64,7 +66,7 @@ test("--give-up-after: so many deaths before ACK in a row end the master with th
   });
   const ended = await master.ended();
   assert.equal(ended.code, 7);
-  assert.equal(ended.stderr.match(/exited with code 7/g)?.length, 3);
+  assert.equal(ended.stderr.match(/exited with code 7 .*next start/g)?.length, 3);
 });
 
 for (const [what, code, program] of [
@@ -72,7 +74,7 @@ for (const [what, code, program] of [
   ["the status of the one that failed", 3, ["sh", "-c", "exit 3"]],
   ["128 and the number of the signal that ended it", 143, ["sh", "-c", "kill -TERM $$"]],
   ["127 for a program that is not there", 127, ["/nonexistent/program"]],
-  ["126 for a file that is no program", 126, ["/etc/hostname"]],
+  ["126 for a file that may not be executed", 126, [fixture("Worker.pm")]],
 ] as const) {
   test(`--no-respawn exits with ${what}`, async (t) => {
     const sock = path.join(temporary(t), "s.sock");

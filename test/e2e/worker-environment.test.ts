@@ -110,7 +110,7 @@ test("nothing of the master's: variables, descriptors, signal mask, ignored sign
   const soft = /^Max open files\s+(\S+)/m.exec(read("limits"))?.[1];
   const ours = /^Max open files\s+(\S+)/m.exec(fs.readFileSync("/proc/self/limits", "utf8"))?.[1];
   assert.ok(soft === "1024" || soft === ours, `soft limit of open files: ${soft}`);
-  assert.equal(read("oom_score_adj"), fs.readFileSync("/proc/self/oom_score_adj", "utf8").trim());
+  assert.equal(read("oom_score_adj").trim(), fs.readFileSync("/proc/self/oom_score_adj", "utf8").trim());
 });
 
 test("the same holds for workers of a later generation", async (t) => {
@@ -159,7 +159,7 @@ test("--worker-user, --chdir, --umask, --rlimit, --oom-score-adj, --nice and --e
   assert.equal(read("cwd"), directory);
   assert.equal(read("umask"), "0027");
   assert.match(read("limits"), /^Max open files\s+512\s+600/m);
-  assert.equal(read("oom_score_adj"), "500");
+  assert.equal(read("oom_score_adj").trim(), "500");
   assert.equal(env().FROM_FILE, "a b");
   assert.equal(env().OTHER, "1");
 });

@@ -104,6 +104,7 @@ test("progress is there as soon as it was said", async () => {
 test("--json prints the data of each reply as one line", async () => {
   using fixture = serve({ commands });
   assert.equal((await run(["-d", fixture.path, "--json", "status"])).out, '{"workers":3}\n');
+  assert.equal((await run(["-d", fixture.path, "-e", "ready; status --json"])).out, 'ready: 3 of 3\n{"workers":3}\n');
   const { code, out } = await run(["-d", fixture.path, "inc", "--json"]);
   assert.deepEqual({ code, out }, { code: 1, out: '{"message":"no","error":true}\n' });
 });

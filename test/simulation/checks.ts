@@ -30,6 +30,29 @@ export class Checks {
     return this.#nextRequest++;
   }
 
+  /** The turn that a crash cut off may have taken a request and not kept it, or answered it and not kept that. */
+  crashed(state: State, replied: readonly number[]): void {
+    const upgrade = state.mode.kind === "upgrading" ? state.mode.upgrade.askers : [];
+    const kept = [...state.waiters, ...(state.handover?.askers ?? []), ...upgrade].map((asker) =>
+      Number(asker.requestId),
+    );
+    for (const id of this.#owed.keys()) if (!kept.includes(id)) this.#owed.delete(id);
+    for (const [key, at] of this.#startsInTurn) {
+      if (at === undefined) this.#lastStart.delete(key);
+      else this.#lastStart.set(key, at);
+    }
+    this.#startsInTurn.clear();
+    for (const id of replied) if (kept.includes(id)) this.#answeredTwice.add(id);
+  }
+  /** Starts that a crash makes the master forget, with the one before. */
+  readonly #startsInTurn = new Map<string, Millis | undefined>();
+  readonly #answeredTwice = new Set<number>();
+
+  /** The turn is whole: its starts are remembered. */
+  saved(): void {
+    this.#startsInTurn.clear();
+  }
+
   asked(asker: Asker, command: string): void {
     if (command !== "events") this.#owed.set(Number(asker.requestId), { connection: asker.connection, command });
   }
@@ -41,7 +64,8 @@ export class Checks {
   replied(asker: Asker, reply: { wait: boolean; error: boolean; message: string }): void {
     const id = Number(asker.requestId);
     if (reply.wait) return;
-    if (!this.#owed.delete(id)) this.#fail(`request ${id} got a last reply that nobody waits for: ${reply.message}`);
+    if (!this.#owed.delete(id) && !this.#answeredTwice.delete(id))
+      this.#fail(`request ${id} got a last reply that nobody waits for: ${reply.message}`);
   }
 
   afterStep(): void {
@@ -80,7 +104,10 @@ export class Checks {
       if (!this.#world.processes.has(pid) && !zombies.has(pid))
         this.#fail(`the master believes in ${pid}, which was reaped`);
     }
-    if (state.workers.some((worker) => !alive(worker))) this.#fail("a spawn was ordered and never answered");
+    if (state.workers.some((worker) => !alive(worker) && !this.#world.births.has(worker.id)))
+      this.#fail("a spawn was ordered and never answered");
+    for (const id of this.#world.births.keys())
+      if (!state.workers.some((worker) => worker.id === id)) this.#fail(`worker ${id} is being born and was forgotten`);
   }
 
   #readyMeansAcked(state: State): void {
@@ -124,12 +151,17 @@ export class Checks {
     }
     if (state.mode.kind === "stopping") {
       if (now < state.mode.tellAt) wants.push([state.mode.tellAt, "end of the drain delay"]);
-      if (state.mode.killAt !== null && state.workers.some((w) => w.phase.kind !== "killed"))
+      if (state.mode.killAt !== null && state.workers.some((w) => w.pid !== null && w.phase.kind !== "killed"))
         wants.push([state.mode.killAt, "end of grace"]);
     }
     for (const [at, what] of wants) {
       if (alarm === null || alarm > at) this.#fail(`the alarm (${alarm}) is later than the ${what} at ${at}`);
     }
+  }
+
+  /** Ordered, and called off before there was a process. */
+  neverBorn({ generation, slot }: { generation: number; slot: number }): void {
+    this.#lastStart.delete(`${generation}/${slot}`);
   }
 
   spawning(order: Extract<Effect, { kind: "spawn" }>): void {
@@ -140,6 +172,7 @@ export class Checks {
     const key = `${order.generation}/${order.slot}`;
     const lastStart = this.#lastStart.get(key);
     const died = this.#died.get(key);
+    if (!this.#startsInTurn.has(key)) this.#startsInTurn.set(key, lastStart);
     this.#lastStart.set(key, now);
     if (
       lastStart === undefined ||
@@ -207,6 +240,12 @@ export class Checks {
     if (process.told) this.#died.delete(key);
   }
 
+  /** It ended in a turn that the master forgot: as far as it can know, it ended now. */
+  lost({ generation, slot, spawnedAt }: Worker): void {
+    const died = this.#died.get(`${generation}/${slot}`);
+    if (died !== undefined) died.upMs = this.#world.now - spawnedAt;
+  }
+
   sameState(before: State, after: State): void {
     deepStrictEqual(after, before, "the state changed on its way through the document");
   }
@@ -238,6 +277,7 @@ export class Checks {
     const { state, exited, stopRequests, config } = this.#world;
     if (stopRequests > 0 || exited !== null) {
       if (exited === null && !this.#world.hasDeafWorkers()) this.#fail("was told to stop and never exited");
+      if (exited === 70 && this.#world.surrendered) return;
       if (exited !== null && exited !== 0) this.#fail(`a stop ended with exit code ${exited}`);
       return;
     }
@@ -255,6 +295,11 @@ export class Checks {
     // A reload changes what later workers start from, so a bad release may live among good ones.
     const bad = [...this.#world.processes.values()].some((process) => process.release === "never-acks");
     const canFill = ["good", "slow", "flaky"].includes(release) && !bad && !this.#world.hasDeafWorkers();
+    // One that is to be replaced may stay until its replacement is ready, which a bad release never is.
+    const lasting = state.workers.filter((worker) => worker.generation === state.generation && worker.recycle === null);
+    const serving = lasting.filter((worker) => ready(worker) || unacked(worker));
+    if (serving.length > state.config.number)
+      this.#fail(`settled with ${serving.length} workers of ${state.config.number}`);
     if (canFill && wanted < state.config.number)
       this.#fail(`settled with ${wanted} of ${state.config.number} workers ready`);
     if (["good", "slow"].includes(release) && wanted >= state.config.number && this.#owed.size > 0) {

@@ -14,8 +14,12 @@ export interface Code {
   initialState: typeof import("../../src/core/initial.ts").initialState;
   encodeState: typeof import("../../src/core/handover.ts").encodeState;
   decodeState: typeof import("../../src/core/handover.ts").decodeState;
+  changesBetween: typeof import("../../src/core/changes.ts").changesBetween;
+  documentOf: typeof import("../../src/core/changes.ts").documentOf;
   readCommand: typeof import("../../src/core/commands.ts").readCommand;
 }
+
+type SpawnEffect = Extract<Effect, { kind: "spawn" }>;
 
 /** How the code of one generation behaves; `Launch.env.RELEASE` carries it. */
 export const releases = ["good", "slow", "dies-at-start", "never-acks", "acks-then-dies", "missing", "flaky"] as const;
@@ -40,15 +44,17 @@ export interface Process {
 }
 
 /** Unwinds the old master: execve does not return. */
-class Replaced extends Error {
+class Replaced {
   readonly next: State;
   readonly at: Millis;
   constructor(next: State, at: Millis) {
-    super("replaced");
     this.next = next;
     this.at = at;
   }
 }
+
+/** Unwinds the master in the middle of a turn, as SIGSEGV or kill -9 would end it. */
+class Crashed {}
 
 const baseConfig: Config = {
   number: 4,
@@ -99,19 +105,38 @@ export class World {
   #calm = false;
   #swept = false;
   readonly #code: Code;
+  readonly #traced: boolean;
   readonly #ports: Ports;
   readonly #isPid1: boolean;
+  /** Workers are forked by a zygote: the answer to an order comes later, by worker id. */
+  readonly births = new Map<number, { order: SpawnEffect; at: Millis }>();
+  /** Its failure is being told: lost, when the master crashes over it. */
+  #unborn: { order: SpawnEffect; at: Millis }[] = [];
+  readonly #preloads: boolean;
+  /** One call of a port in so many is the master's last; null: it does not crash. */
+  readonly #crashOneIn: number | null;
+  /** What the file in memory holds: nothing but this outlives a crash. */
+  readonly #parts = new Map<string, unknown>();
+  #saved: State | null = null;
+  #crashedAt: Millis[] = [];
+  /** What the turn under way did to the world: nobody will remember it if the turn does not end. */
+  #turn: { told: Process[]; sure: Event[]; replied: number[] } = { told: [], sure: [], replied: [] };
 
-  constructor(code: Code, seed: number) {
+  /** Only a traced world says what happens: the words cost a third of a run. */
+  constructor(code: Code, seed: number, traced = false) {
+    this.#traced = traced;
     this.#code = code;
     this.chance = new Chance(seed);
     this.config = this.#randomConfig();
     this.#isPid1 = this.chance.oneIn(2);
+    this.#preloads = this.chance.oneIn(3);
+    this.#crashOneIn = this.chance.oneIn(2) ? this.chance.pick([20, 60, 200]) : null;
     this.checks = new Checks(this);
     this.#ports = this.#makePorts();
     const initial = code.initialState(this.config, this.#about(), this.#launch(), seed || 1);
     this.#supervisor = code.supervise(initial, this.#ports);
-    this.note(`config ${JSON.stringify(this.config)} pid1=${this.#isPid1}`);
+    this.#save(initial);
+    this.note(() => `config ${JSON.stringify(this.config)} pid1=${this.#isPid1} preload=${this.#preloads}`);
     this.deliver({ kind: "booted", about: this.#about(), launch: this.#launch() });
   }
 
@@ -123,8 +148,9 @@ export class World {
     return this.#alarm;
   }
 
-  note(line: string): void {
-    this.trace.push(`${this.now.toFixed(0).padStart(8)} ${line}`);
+  note(line: string | (() => string)): void {
+    if (!this.#traced) return;
+    this.trace.push(`${this.now.toFixed(0).padStart(8)} ${typeof line === "string" ? line : line()}`);
   }
 
   /** Events in disorder, then calm: everything behaves, and the pool must settle by its own alarms alone. */
@@ -136,15 +162,23 @@ export class World {
 
   deliver(event: Event): void {
     if (this.exited !== null) return;
-    if (event.kind !== "woke") this.note(`event ${JSON.stringify(event).slice(0, 160)}`);
+    if (event.kind !== "woke") this.note(() => `event ${JSON.stringify(event).slice(0, 160)}`);
     try {
       this.#supervisor.deliver(event);
     } catch (error) {
-      if (!(error instanceof Replaced)) throw error;
-      this.#takeOver(error);
+      if (error instanceof Replaced) this.#takeOver(error);
+      else if (error instanceof Crashed) this.#recover();
+      else throw error;
     }
+    this.#cancelBirths();
     this.checks.afterStep();
     if (this.#swept) this.#noticeChildless();
+  }
+
+  /** Written down before it is handled, and again for the image after a crash. */
+  #deliverSurely(event: Event): void {
+    this.#turn.sure.push(event);
+    this.deliver(event);
   }
 
   /** The next image: it starts from the document alone, and what happened meanwhile reaches it late. */
@@ -154,6 +188,67 @@ export class World {
     this.#supervisor = this.#code.supervise(next, this.#ports);
     this.note(`--- re-executed, release on disk: ${this.onDisk}`);
     this.deliver({ kind: "reexeced", execMs: at, about: this.#about(), launch: this.#launch() });
+  }
+
+  /** The next image after a crash: it has the file, its children and its connections. */
+  #recover(): void {
+    const saved = this.#saved as State;
+    const text = JSON.stringify(this.#code.documentOf(this.#parts));
+    const state = this.#code.decodeState(JSON.parse(text), this.config);
+    this.checks.sameState(saved, state);
+    this.checks.crashed(state, this.#turn.replied);
+    for (const process of this.#turn.told) process.told = false;
+    // The zygote's answers to orders that nobody remembers are of no use to the next image.
+    for (const { order } of [...this.births.values(), ...this.#unborn]) this.checks.neverBorn(order);
+    this.births.clear();
+    const sure = this.#turn.sure.splice(0);
+    this.#alarm = null;
+    this.#checkPending = false;
+    this.#checkEndsAt = null;
+    this.now += 30 + this.chance.below(60);
+    this.#crashedAt.push(this.now);
+    this.note("--- crashed");
+    this.#supervisor = this.#code.supervise(state, this.#ports);
+    this.#save(state);
+    const known = new Set(state.workers.flatMap(({ pid }) => pid ?? []));
+    const children = new Set([...this.processes.keys(), ...this.zombies.map(({ pid }) => pid)]);
+    for (const worker of state.workers) if (!children.has(worker.pid ?? -1)) this.checks.lost(worker);
+    this.deliver({
+      kind: "crashed",
+      reason: "simulated",
+      recent: this.#recentCrashes(),
+      about: this.#about(),
+      lost: [...known].filter((pid) => !children.has(pid)),
+      found: [...this.processes.values()].filter(({ pid }) => !known.has(pid)),
+      connections: this.#connections,
+    });
+    for (const event of sure) this.#deliverSurely(event);
+  }
+
+  #recentCrashes(): number {
+    return this.#crashedAt.filter((at) => at > this.now - 60_000).length;
+  }
+
+  /** Five within a minute would end the master; that has its own seeds. */
+  #maybeCrash(): void {
+    if (this.#crashOneIn === null || this.#calm || this.exited !== null || this.state.mode.kind === "gone") return;
+    if (this.#recentCrashes() >= 4 && !this.chance.oneIn(40)) return;
+    if (this.chance.oneIn(this.#crashOneIn)) throw new Crashed();
+  }
+
+  #save(state: State): void {
+    for (const [name, ...values] of this.#code.changesBetween(this.#saved, state)) {
+      if (values.length === 0) this.#parts.delete(name);
+      else this.#parts.set(name, values[0]);
+    }
+    this.#saved = state;
+    this.checks.saved();
+    this.#turn = { told: [], sure: [], replied: [] };
+  }
+
+  /** Ended by itself because it crashed too often. */
+  get surrendered(): boolean {
+    return this.#crashedAt.length >= 5;
   }
 
   #disturb(): void {
@@ -180,6 +275,7 @@ export class World {
 
   #nextDue(): Millis | null {
     const times = [this.#alarm, this.#checkEndsAt];
+    for (const { at } of this.births.values()) times.push(at);
     for (const process of this.processes.values()) times.push(process.ackAt, process.endAt);
     return times.reduce<Millis | null>(
       (least, at) => (at !== null && (least === null || at < least) ? at : least),
@@ -192,6 +288,7 @@ export class World {
     const acts: (() => void)[] = [];
     if (this.#alarm !== null && this.#alarm <= this.now) acts.push(() => this.#ring());
     if (this.#checkEndsAt !== null && this.#checkEndsAt <= this.now) acts.push(() => this.#endCheck());
+    for (const [id, { at }] of this.births) if (at <= this.now) acts.push(() => this.#bear(id));
     for (const process of this.processes.values()) {
       if (process.endAt !== null && process.endAt <= this.now) acts.push(() => this.end(process, process.endsWith));
       else if (process.ackAt !== null && process.ackAt <= this.now) acts.push(() => this.#ack(process));
@@ -215,7 +312,7 @@ export class World {
     process.ackAt = this.chance.oneIn(20) ? this.now + 10 : null; // Now and then it ACKs twice.
     if (this.config.ackMode.kind === "timer") return;
     if (!process.told) process.acked = true;
-    this.deliver({
+    this.#deliverSurely({
       kind: "acked",
       pid: process.pid,
       via: this.config.ackMode.kind === "notify" ? "notify" : "command",
@@ -224,7 +321,7 @@ export class World {
 
   end(process: Process, how: { code: number | null; signal: Signal | null }): void {
     if (!this.processes.delete(process.pid)) return;
-    this.note(`process ${process.pid} ends ${JSON.stringify(how)}`);
+    this.note(() => `process ${process.pid} ends ${JSON.stringify(how)}`);
     process.endsWith = how;
     this.zombies.push(process);
     if (this.chance.oneIn(2)) this.#reapOne();
@@ -293,7 +390,10 @@ export class World {
     if ("error" in read) throw new Error(`the simulator sent a bad command: ${read.error}`);
     this.checks.asked(asker, command);
     if (command === "die") this.stopRequests += 1;
+    const crashes = this.#crashedAt.length;
     this.deliver({ kind: "asked", asker, command: read.command });
+    // A command that a crash swallowed is not answered: who gave it knows that it may not have happened.
+    if (command === "die" && this.#crashedAt.length > crashes) this.stopRequests -= 1;
   }
 
   #hangUp(): void {
@@ -308,6 +408,7 @@ export class World {
     if (signal === "SIGTERM") {
       if (!this.chance.oneIn(6)) return;
       this.stopRequests += 1;
+      return this.#deliverSurely({ kind: "signal", signal });
     }
     this.deliver({ kind: "signal", signal });
   }
@@ -350,8 +451,18 @@ export class World {
         },
       },
       processes: {
-        spawn: (order) => this.#spawn(order),
-        signal: (pid, signal) => this.#signal(pid, signal),
+        spawn: (order) => {
+          this.#maybeCrash();
+          const pid = this.#spawn(order);
+          this.#maybeCrash();
+          return pid;
+        },
+        signal: (pid, signal) => {
+          this.#maybeCrash();
+          const sent = this.#signal(pid, signal);
+          this.#maybeCrash();
+          return sent;
+        },
         signalRest: () => {
           this.#swept = true;
         },
@@ -374,9 +485,21 @@ export class World {
           throw new Replaced(this.roundTrip(state), this.now);
         },
       },
-      save: () => undefined,
-      control: { reply: (asker, reply) => this.checks.replied(asker, reply) },
-      log: (entry) => this.note(`log ${entry.level} ${entry.message}`),
+      save: (state) => {
+        this.#maybeCrash();
+        this.#save(state);
+        this.#maybeCrash();
+      },
+      control: {
+        reply: (asker, reply) => {
+          this.checks.replied(asker, reply);
+          if (!reply.wait) this.#turn.replied.push(Number(asker.requestId));
+        },
+      },
+      log: (entry) => {
+        this.note(() => `log ${entry.level} ${entry.message}`);
+        this.#maybeCrash();
+      },
       announce: () => undefined,
       exit: (code) => {
         this.note(`exit ${code}`);
@@ -394,9 +517,46 @@ export class World {
     return next;
   }
 
-  #spawn(order: Extract<Effect, { kind: "spawn" }>): Pid {
-    const release = (order.launch.env.RELEASE ?? "good") as Release;
+  #spawn(order: SpawnEffect): Pid | null {
     this.checks.spawning(order);
+    if (!this.#preloads) return this.#start(order);
+    // Now and then the zygote has to load first.
+    this.births.set(order.id, { order, at: this.now + this.chance.below(this.chance.oneIn(10) ? 5000 : 20) });
+    return null;
+  }
+
+  #bear(id: number): void {
+    const birth = this.births.get(id);
+    if (!this.births.delete(id) || birth === undefined) return;
+    if (!this.#calm && this.chance.oneIn(10)) {
+      this.#unborn = [birth];
+      this.deliver({ kind: "unspawned", id, errno: "EAGAIN", syscall: "fork" });
+      this.#unborn = [];
+      return;
+    }
+    try {
+      this.deliver({ kind: "spawned", id, pid: this.#start(birth.order) });
+    } catch (error) {
+      if (!(error instanceof Error && "code" in error)) throw error;
+      this.deliver({ kind: "unspawned", id, errno: "ENOENT", syscall: "execve" });
+    }
+  }
+
+  /** The zygote of a generation that is over is killed: its forks are called off, or were faster. */
+  #cancelBirths(): void {
+    const { mode, launches } = this.state;
+    const isStopping = mode.kind !== "running" && mode.kind !== "upgrading";
+    for (const [id, birth] of this.births) {
+      if (!isStopping && birth.order.generation in launches) continue;
+      if (birth.at > this.now) birth.at = this.now + this.chance.below(2);
+      if (!this.births.has(id) || this.chance.oneIn(2)) continue;
+      this.births.delete(id);
+      this.deliver({ kind: "unspawned", id, errno: "ECANCELED", syscall: "fork" });
+    }
+  }
+
+  #start(order: SpawnEffect): Pid {
+    const release = (order.launch.env.RELEASE ?? "good") as Release;
     if (release === "missing" && !(this.#calm && order.generation === 0)) {
       throw Object.assign(new Error("execve: ENOENT"), { code: "ENOENT", syscall: "execve" });
     }
@@ -406,7 +566,7 @@ export class World {
     return pid;
   }
 
-  #newProcess(pid: Pid, order: Extract<Effect, { kind: "spawn" }>, release: Release): Process {
+  #newProcess(pid: Pid, order: SpawnEffect, release: Release): Process {
     const bootMs = release === "slow" ? 500 + this.chance.below(3000) : this.chance.below(300);
     const process: Process = {
       pid,
@@ -444,6 +604,7 @@ export class World {
     this.note(`signal ${sent} to ${pid}`);
     if (sent === "SIGUSR1" || sent === "SIGWINCH") return sent;
     this.checks.telling(process, sent);
+    if (!process.told) this.#turn.told.push(process);
     process.told = true;
     if (sent === "SIGKILL") process.endAt = this.now + this.chance.below(5);
     else if (!process.deaf) process.endAt = this.now + this.chance.below(this.chance.oneIn(5) ? 20_000 : 200);

@@ -1,0 +1,143 @@
+/**
+ * Does the simulator see? The core is broken on purpose, one rule at a time, in a copy; each break must make a seed fail.
+ * One that survives is a rule that nothing checks.
+ */
+import assert from "node:assert/strict";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { test } from "node:test";
+import { pathToFileURL } from "node:url";
+import { firstFailure } from "./simulate.ts";
+import type { Code } from "./world.ts";
+
+const source = path.resolve(import.meta.dirname, "../../src");
+const seedsMax = 1_500;
+
+interface Mutation {
+  name: string;
+  file: string;
+  from: string;
+  to: string;
+}
+
+const mutations: readonly Mutation[] = [
+  { name: "a dead worker is not replaced", file: "core/reconcile.ts", from: "  spawnMissing,\n", to: "" },
+  {
+    name: "an upgrade retires old workers too early",
+    file: "core/reconcile.ts",
+    from: "count.current.ready + count.stale.ready - state.config.number)",
+    to: "count.current.ready + count.stale.ready - state.config.number + 1)",
+  },
+  { name: "too many workers stay", file: "core/reconcile.ts", from: "  retireExcess,\n", to: "" },
+  { name: "an upgrade never ends", file: "core/reconcile.ts", from: "  completeUpgrade,\n", to: "" },
+  { name: "a stop does not tell the workers", file: "core/reconcile.ts", from: "  tellAll,\n", to: "" },
+  {
+    name: "nobody is killed at the end of the grace period",
+    file: "core/reconcile.ts",
+    from: "  killOverdue,\n",
+    to: "",
+  },
+  { name: "the master does not exit when all are gone", file: "core/reconcile.ts", from: "  exitWhenEmpty,\n", to: "" },
+  {
+    name: "backoff is forgotten",
+    file: "core/life.ts",
+    from: "state.config.respawnMs * backoffFactor ** deaths",
+    to: "0",
+  },
+  {
+    name: "the alarm for ACKs by time is not set",
+    file: "core/reconcile.ts",
+    from: "else wake(turn, dueAt);\n  }\n}\n\n/** `--ack-timeout`",
+    to: "}\n}\n\n/** `--ack-timeout`",
+  },
+  {
+    name: "an ACK in the wrong way counts",
+    file: "core/reconcile.ts",
+    from: "if (turn.now >= dueAt) becomeReady(turn, worker);",
+    to: "if (turn.now >= dueAt - 500) becomeReady(turn, worker);",
+  },
+  { name: "two workers get one slot", file: "core/reconcile.ts", from: "    if (held.has(slot)) continue;\n", to: "" },
+  {
+    name: "the limit on starting workers is off by one",
+    file: "core/reconcile.ts",
+    from: "unackedLimit - count.current.unacked)",
+    to: "unackedLimit + 1 - count.current.unacked)",
+  },
+  {
+    name: "a death is not recorded",
+    file: "core/life.ts",
+    from: "workers: state.workers.filter((other) => other.id !== worker.id)",
+    to: "workers: state.workers",
+  },
+  { name: "who waits is not answered", file: "core/reconcile.ts", from: "  noticeReady,\n", to: "" },
+  {
+    name: "an upgrade forgets who asked for it",
+    file: "core/upgrade.ts",
+    from: "askers: [...(earlier?.askers ?? []), ...askers]",
+    to: "askers: []",
+  },
+  {
+    name: "a failed check is not told",
+    file: "core/record.ts",
+    from: "  for (const asker of handover.askers) refuse(turn, asker, message);\n",
+    to: "",
+  },
+  {
+    name: "workers found after a crash are ignored",
+    file: "core/crash.ts",
+    from: "  for (const found of event.found) adopt(turn, found);\n",
+    to: "",
+  },
+  {
+    name: "workers lost in a crash stay in the table",
+    file: "core/crash.ts",
+    from: "if (worker !== undefined) bury(",
+    to: "if (worker === undefined) bury(",
+  },
+  {
+    name: "a check that a crash cut off is not run again",
+    file: "core/crash.ts",
+    from: '  turn.effects.push({ kind: "check" });\n',
+    to: "",
+  },
+  {
+    name: "a part that is gone stays in the file",
+    file: "core/changes.ts",
+    from: "  for (const other of before.slice(index)) changes",
+    to: "  for (const other of before.slice(before.length)) changes",
+  },
+  {
+    name: "a changed worker is not written",
+    file: "core/changes.ts",
+    from: "if (other !== worker) changes",
+    to: "if (other?.id !== worker.id) changes",
+  },
+];
+
+async function codeWith(mutation: Mutation): Promise<Code> {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "einhorn-mutation-"));
+  try {
+    fs.cpSync(path.join(source, "core"), path.join(folder, "core"), { recursive: true });
+    for (const file of ["supervisor.ts", "ports.ts"]) fs.copyFileSync(path.join(source, file), path.join(folder, file));
+    const file = path.join(folder, mutation.file);
+    const text = fs.readFileSync(file, "utf8");
+    assert.ok(text.includes(mutation.from), `${mutation.file} has no ${JSON.stringify(mutation.from)} any more`);
+    fs.writeFileSync(
+      file,
+      text.replace(mutation.from, () => mutation.to),
+    );
+    const load = (name: string) => import(pathToFileURL(path.join(folder, name)).href);
+    const parts = ["supervisor.ts", "core/initial.ts", "core/handover.ts", "core/changes.ts", "core/commands.ts"];
+    return Object.assign({}, ...(await Promise.all(parts.map(load)))) as Code;
+  } finally {
+    fs.rmSync(folder, { recursive: true });
+  }
+}
+
+for (const mutation of mutations) {
+  test(`seen: ${mutation.name}`, async () => {
+    const code = await codeWith(mutation);
+    assert.notEqual(firstFailure(code, 1, seedsMax), null, `${seedsMax} seeds pass although ${mutation.name}`);
+  });
+}
