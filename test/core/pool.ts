@@ -62,7 +62,7 @@ export class Pool {
   deliver(event: Event): this {
     const { state, effects, wakeAt } = step(this.state, event, this.now);
     this.state = state;
-    this.wakeAt = wakeAt;
+    if (wakeAt !== undefined) this.wakeAt = wakeAt;
     this.effects.push(...effects);
     for (const effect of effects) {
       if (effect.kind === "spawn") this.deliver({ kind: "spawned", id: effect.id, pid: this.#nextPid++ });
