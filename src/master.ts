@@ -439,6 +439,7 @@ class Master {
         uid: process.geteuid?.() ?? 0,
         isWorker: (pid) => this.#supervisor.state().workers.some((worker) => worker.pid === pid),
       }),
+      changed: () => this.#survival?.saveSoon(),
       handlers: {
         command: (asker, request) => {
           const read = readCommand(request);
@@ -454,7 +455,6 @@ class Master {
             uid,
             others,
           }),
-        changed: () => this.#survival?.saveSoon(),
         trouble: (message) => this.#log.error(message),
       },
     });

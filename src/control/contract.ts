@@ -35,8 +35,6 @@ export interface Handlers {
   hungUp(connection: ConnectionId): void;
   /** Someone was refused. At most one call a second; `others` were refused since the last one. */
   refused(o: { pid: Pid; uid: number; command: string; others: number }): void;
-  /** toState() would give something else than before; takeChanges() says what. */
-  changed?(): void;
   /** The operator should know: one sentence. */
   trouble(message: string): void;
 }

@@ -25,6 +25,8 @@ export interface ServerOptions {
   authority: Authority;
   handlers: Handlers;
   limits?: Partial<Limits>;
+  /** toState() would give something else than before; takeChanges() says what. */
+  changed?(): void;
 }
 
 const nothing = Buffer.alloc(0);
@@ -33,6 +35,7 @@ export class CommandServer {
   readonly #kernel: Kernel;
   readonly #authority: Authority;
   readonly #handlers: Handlers;
+  readonly #onChange: (() => void) | undefined;
   readonly #limits: Limits;
   readonly #acceptor: Acceptor | null;
   readonly #reception: Reception;
@@ -48,6 +51,7 @@ export class CommandServer {
     this.#kernel = o.kernel;
     this.#authority = o.authority;
     this.#handlers = o.handlers;
+    this.#onChange = o.changed;
     this.#limits = { ...defaultLimits, ...o.limits };
     this.#reception = new Reception(o.authority, o.handlers);
     this.#rotation = new Rotation(this.#limits.turnMs, (connection, until) => this.#serve(connection, until));
@@ -142,7 +146,7 @@ export class CommandServer {
   }
 
   #note(connection: Connection): void {
-    if (this.#changed.size === 0) this.#handlers.changed?.();
+    if (this.#changed.size === 0) this.#onChange?.();
     this.#changed.add(connection.id);
   }
 
