@@ -6,10 +6,10 @@
 import { spawnSync } from "node:child_process";
 
 const allowed = new Set(
-  `__errno_location abort accept4 bind calloc chdir clone close closedir connect dl_iterate_phdr dlsym dup2 epoll_create1
+  `__errno_location abort accept4 bind calloc chdir clock_gettime clone close closedir connect dl_iterate_phdr dlsym dup2 epoll_create1
   epoll_ctl epoll_wait execve fclose fcntl flock fopen fread free getpid getsockname getsockopt ioctl isatty listen madvise
-  memchr memcmp memcpy memmove memset mmap nanosleep open opendir pipe2 poll prctl read readdir realloc recvmsg sendmsg setpgid
-  setpriority setsockopt sigaction sigfillset snprintf socket socketpair strcat strchr strcpy strerror strlen strncat
+  memchr memcmp memcpy memmove memset mmap nanosleep open opendir pipe2 poll prctl pwrite read readdir realloc recvmsg sendmsg setpgid
+  setpriority setsockopt sigaction sigaltstack sigfillset signal snprintf socket socketpair strcat strchr strcpy strerror strlen strncat
   strncmp strstr strtol strtoull syscall sysconf umask vsnprintf wait4 waitpid write
   uv_handle_size uv_poll_init uv_poll_start uv_ref uv_unref`.split(/\s+/),
 );

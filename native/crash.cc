@@ -80,13 +80,12 @@ void crash(int signal, siginfo_t* info, void* context) {
   syscall(SYS_tgkill, pid, syscall(SYS_gettid), signal);
 }
 
-Napi::Value surviveCrashes(const Napi::CallbackInfo& info) {
-  // Never freed: the handler reads it. Its memory is the operator new's of addon.cc.
-  Call& call = *new Call(info);
+Napi::Value surviveCrashes(Call& call) {
   files = call.texts("files");
   arguments = call.texts("args");
   environment = call.texts("env");
-  stateFd = call.fd("stateFd");
+  stateFd = call.integer("stateFd");
+  call.keep();  // for the handler
   const size_t stackSize = 64 * 1024;
   stack_t stack{};
   stack.ss_size = stackSize;
@@ -99,9 +98,9 @@ Napi::Value surviveCrashes(const Napi::CallbackInfo& info) {
   sigfillset(&action.sa_mask);
   for (int signal : signals)
     if (sigaction(signal, &action, nullptr) < 0) return call.fail("sigaction");
-  return info.Env().Undefined();
+  return call.env.Undefined();
 }
 
 }  // namespace
 
-void exportCrash(Napi::Env env, Napi::Object exports) { addMethod<surviveCrashes>(env, exports, "surviveCrashes"); }
+void exportCrash(Napi::Object exports) { add(exports, "surviveCrashes", surviveCrashes); }

@@ -1,44 +1,39 @@
 /** exec(), and what belongs to the process as a whole. */
 #include <fcntl.h>
 #include <link.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 
 #include "errors.h"
 
-namespace {
-
-Napi::Value exec(const Napi::CallbackInfo& info) {
-  Call call(info);
+static Napi::Value exec(Call& call) {
   const char* file = call.text("file");
   if (!file) return call.fail("execve", EINVAL);
-  // Node set close-on-exec on them at its start.
+  // Node set close-on-exec on these at its start, and ignores these: neither is for what --reexec-as may run in between.
   for (int fd = 0; fd < 3; fd++) fcntl(fd, F_SETFD, 0);
+  for (int number : {SIGPIPE, SIGXFSZ}) signal(number, SIG_DFL);
   execve(file, call.texts("args"), call.texts("env"));
-  return call.fail("execve");
+  int error = errno;
+  for (int number : {SIGPIPE, SIGXFSZ}) signal(number, SIG_IGN);
+  return call.fail("execve", error);
 }
 
-Napi::Value setPriority(const Napi::CallbackInfo& info) {
-  Call call(info);
-  return call.result("setpriority", setpriority(PRIO_PROCESS, static_cast<id_t>(call.number("pid", 0)), static_cast<int>(call.number("nice", 0))));
-}
-
-Napi::Value getResourceLimit(const Napi::CallbackInfo& info) {
-  Call call(info);
-  uint64_t values[2];
-  if (syscall(SYS_prlimit64, 0, static_cast<int>(call.number("resource")), nullptr, values) < 0) return call.fail("getrlimit");
-  Napi::Object result = Napi::Object::New(info.Env());
-  result.Set("soft", Napi::Number::New(info.Env(), static_cast<double>(static_cast<int64_t>(values[0]))));
-  result.Set("hard", Napi::Number::New(info.Env(), static_cast<double>(static_cast<int64_t>(values[1]))));
+static Napi::Value getResourceLimit(Call& call) {
+  int64_t values[2];  // struct rlimit64; all ones, RLIM_INFINITY, is -1
+  if (syscall(SYS_prlimit64, 0, call.integer("resource"), nullptr, values) < 0) return call.fail("getrlimit");
+  Napi::Object result = Napi::Object::New(call.env);
+  result.Set("soft", call.value(static_cast<double>(values[0])));
+  result.Set("hard", call.value(static_cast<double>(values[1])));
   return result;
 }
 
 /** Segments that cannot be written are clean pages of their file: what is touched again is read again. */
-int trimObject(dl_phdr_info* object, size_t, void*) {
+static int trimObject(dl_phdr_info* object, size_t, void*) {
+  uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
   for (int i = 0; i < object->dlpi_phnum; i++) {
     const ElfW(Phdr)& segment = object->dlpi_phdr[i];
     if (segment.p_type != PT_LOAD || (segment.p_flags & PF_W)) continue;
-    uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
     uintptr_t from = (object->dlpi_addr + segment.p_vaddr + page - 1) & ~(page - 1);
     uintptr_t to = (object->dlpi_addr + segment.p_vaddr + segment.p_memsz) & ~(page - 1);
     if (to > from) madvise(reinterpret_cast<void*>(from), to - from, MADV_DONTNEED);
@@ -46,16 +41,14 @@ int trimObject(dl_phdr_info* object, size_t, void*) {
   return 0;
 }
 
-Napi::Value trimMemory(const Napi::CallbackInfo& info) {
-  dl_iterate_phdr(trimObject, nullptr);
-  return info.Env().Undefined();
-}
-
-}  // namespace
-
-void exportExec(Napi::Env env, Napi::Object exports) {
-  addMethod<exec>(env, exports, "exec");
-  addMethod<setPriority>(env, exports, "setPriority");
-  addMethod<getResourceLimit>(env, exports, "getResourceLimit");
-  addMethod<trimMemory>(env, exports, "trimMemory");
+void exportExec(Napi::Object exports) {
+  add(exports, "exec", exec);
+  add(exports, "getResourceLimit", getResourceLimit);
+  add(exports, "setPriority", [](Call& call) {
+    return call.done("setpriority", setpriority(PRIO_PROCESS, static_cast<id_t>(call.number("pid", 0)), call.integer("nice", 0)));
+  });
+  add(exports, "trimMemory", [](Call& call) {
+    dl_iterate_phdr(trimObject, nullptr);
+    return call.env.Undefined();
+  });
 }

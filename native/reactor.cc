@@ -63,11 +63,10 @@ const char* start(napi_env env) {
   return nullptr;
 }
 
-Napi::Value watch(const Napi::CallbackInfo& info) {
-  Call call(info);
+Napi::Value watch(Call& call) {
   if (set < 0)
-    if (const char* failed = start(info.Env())) return call.fail(failed);
-  int fd = call.fd(), wanted = static_cast<int>(call.number("events", 0));
+    if (const char* failed = start(call.env)) return call.fail(failed);
+  int fd = call.fd(), wanted = call.integer("events", 0);
   epoll_event event{};
   event.data.fd = fd;
   event.events = ((wanted & 1) ? EPOLLIN | EPOLLRDHUP : 0u) | ((wanted & 2) ? EPOLLOUT : 0u);
@@ -92,33 +91,30 @@ Napi::Value watch(const Napi::CallbackInfo& info) {
   }
   if (before == 0 && watched > 0) uv_ref(handle);
   if (before > 0 && watched == 0) uv_unref(handle);
-  return info.Env().Undefined();
+  return call.env.Undefined();
 }
 
-Napi::Value onReady(const Napi::CallbackInfo& info) {
-  Napi::Env env = info.Env();
-  if (callback) napi_delete_reference(env, callback);
+Napi::Value onReady(Call& call) {
+  if (callback) napi_delete_reference(call.env, callback);
   callback = nullptr;
-  environment = env;
-  if (!context) napi_async_init(env, nullptr, Napi::String::New(env, "einhorn"), &context);
-  napi_create_reference(env, info[0], 1, &callback);
-  return env.Undefined();
+  environment = call.env;
+  if (!context) napi_async_init(call.env, nullptr, Napi::String::New(call.env, "einhorn"), &context);
+  napi_create_reference(call.env, call.options, 1, &callback);
+  return call.env.Undefined();
 }
 
-Napi::Value pollNow(const Napi::CallbackInfo& info) {
-  Call call(info);
-  int64_t wanted = call.number("events", 0);
+Napi::Value pollNow(Call& call) {
+  int wanted = call.integer("events", 0);
   pollfd entry{call.fd(), static_cast<short>(((wanted & 1) ? POLLIN : 0) | ((wanted & 2) ? POLLOUT : 0)), 0};
   if (retry([&] { return poll(&entry, 1, 0); }) < 0) return call.fail("poll");
   if (entry.revents & POLLNVAL) return call.fail("poll", EBADF);
-  int64_t events = ((entry.revents & POLLOUT) ? 2 : 0) | ((entry.revents & (POLLIN | POLLERR | POLLHUP)) ? 1 : 0);
-  return Napi::Number::New(info.Env(), static_cast<double>(events & wanted));
+  return call.value((((entry.revents & POLLOUT) ? 2 : 0) | ((entry.revents & (POLLIN | POLLERR | POLLHUP)) ? 1 : 0)) & wanted);
 }
 
 }  // namespace
 
-void exportReactor(Napi::Env env, Napi::Object exports) {
-  addMethod<watch>(env, exports, "watch");
-  addMethod<onReady>(env, exports, "onReady");
-  addMethod<pollNow>(env, exports, "poll");
+void exportReactor(Napi::Object exports) {
+  add(exports, "watch", watch);
+  add(exports, "onReady", onReady);
+  add(exports, "poll", pollNow);
 }

@@ -5,14 +5,12 @@
 
 #include "errors.h"
 
-namespace {
+static double milliseconds(const timeval& time) {
+  return static_cast<double>(time.tv_sec) * 1e3 + static_cast<double>(time.tv_usec) / 1e3;
+}
 
-double milliseconds(const timeval& time) { return static_cast<double>(time.tv_sec) * 1e3 + static_cast<double>(time.tv_usec) / 1e3; }
-
-Napi::Value reap(const Napi::CallbackInfo& info) {
-  Call call(info);
-  Napi::Env env = info.Env();
-  Napi::Array deaths = Napi::Array::New(env);
+static Napi::Value reap(Call& call) {
+  Napi::Array deaths = Napi::Array::New(call.env);
   bool childless = false;
   int64_t limit = call.number("limit", 1);
   rearmSigchld();
@@ -23,27 +21,21 @@ Napi::Value reap(const Napi::CallbackInfo& info) {
     if (pid < 0 && errno != ECHILD) return call.fail("wait4");
     childless = pid < 0;
     if (pid <= 0) break;
-    Napi::Object death = Napi::Object::New(env);
-    death.Set("pid", Napi::Number::New(env, pid));
-    death.Set("code", WIFEXITED(status) ? Napi::Number::New(env, WEXITSTATUS(status)) : env.Null());
-    death.Set("signal", WIFSIGNALED(status) ? Napi::Number::New(env, WTERMSIG(status)) : env.Null());
-    death.Set("cpuMs", Napi::Number::New(env, milliseconds(usage.ru_utime) + milliseconds(usage.ru_stime)));
-    death.Set("maxRssBytes", Napi::Number::New(env, static_cast<double>(usage.ru_maxrss) * 1024));
+    Napi::Object death = Napi::Object::New(call.env);
+    death.Set("pid", call.value(pid));
+    death.Set("code", WIFEXITED(status) ? call.value(WEXITSTATUS(status)) : call.env.Null());
+    death.Set("signal", WIFSIGNALED(status) ? call.value(WTERMSIG(status)) : call.env.Null());
+    death.Set("cpuMs", call.value(milliseconds(usage.ru_utime) + milliseconds(usage.ru_stime)));
+    death.Set("maxRssBytes", call.value(static_cast<double>(usage.ru_maxrss) * 1024));
     deaths.Set(n, death);
   }
-  Napi::Object result = Napi::Object::New(env);
+  Napi::Object result = Napi::Object::New(call.env);
   result.Set("deaths", deaths);
-  result.Set("childless", Napi::Boolean::New(env, childless));
+  result.Set("childless", Napi::Boolean::New(call.env, childless));
   return result;
 }
 
-Napi::Value becomeSubreaper(const Napi::CallbackInfo& info) {
-  return Call(info).result("prctl", prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0));
-}
-
-}  // namespace
-
-void exportReap(Napi::Env env, Napi::Object exports) {
-  addMethod<reap>(env, exports, "reap");
-  addMethod<becomeSubreaper>(env, exports, "becomeSubreaper");
+void exportReap(Napi::Object exports) {
+  add(exports, "reap", reap);
+  add(exports, "becomeSubreaper", [](Call& call) { return call.done("prctl", prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)); });
 }

@@ -18,7 +18,7 @@ struct Record {
 };
 
 int recordFd = -1;
-uint64_t toBlock = 0;
+uint64_t toBlock = 0, refused = 0;
 /** SIGCHLD says only "look": one unread record is enough, and a thousand deaths cannot crowd out a SIGTERM. */
 int sigchldUnread = 0;
 
@@ -34,28 +34,29 @@ void record(int signal, siginfo_t* info, void*) {
 
 uint64_t setOf(Call& call) {
   uint32_t count;
-  int* signals = call.numbers("signals", &count);
+  int* signals = call.integers("signals", &count);
   uint64_t set = 0;
   for (uint32_t i = 0; i < count; i++)
     if (signals[i] >= 1 && signals[i] <= 64) set |= 1ull << (signals[i] - 1);
   return set;
 }
 
-Napi::Value catchSignals(const Napi::CallbackInfo& info) {
-  Call call(info);
-  uint64_t set = setOf(call);
+Napi::Value catchSignals(Call& call) {
+  toBlock = setOf(call);
   recordFd = call.fd();
-  toBlock = set;
   struct sigaction action {};
   action.sa_sigaction = record;
   action.sa_flags = SA_SIGINFO | SA_RESTART;
   sigfillset(&action.sa_mask);
   for (int signal = 1; signal <= 64; signal++) {
-    if (!(set >> (signal - 1) & 1)) continue;
-    // musl keeps one real-time signal more to itself than glibc (EINVAL): that one cannot be had there.
-    if (sigaction(signal, &action, nullptr) < 0 && !(errno == EINVAL && signal >= 32)) return call.fail("sigaction");
+    if (!(toBlock >> (signal - 1) & 1) || sigaction(signal, &action, nullptr) == 0) continue;
+    // musl keeps one real-time signal more to itself than glibc (EINVAL). It cannot be had there, and must not be blocked:
+    // setuid(2) and its like would wait for ever.
+    if (errno != EINVAL || signal < 32) return call.fail("sigaction");
+    refused |= 1ull << (signal - 1);
   }
-  return info.Env().Undefined();
+  toBlock &= ~refused;
+  return call.env.Undefined();
 }
 
 /**
@@ -107,30 +108,29 @@ void blockOnOtherThreads() {
       if (thread > 0 && thread != self && needsBlock(name) && syscall(SYS_tgkill, getpid(), thread, barrier) == 0) asked++;
     }
   close(threads);
-  // 100 ms at most: a thread that sleeps in the kernel beyond signals runs no handler either.
-  for (int i = 0; i < 1000 && __atomic_load_n(&answers, __ATOMIC_SEQ_CST) < asked; i++) {
+  // Where CPU is short a thread may wait long for its turn. 1 s at most: one that sleeps in the kernel beyond signals runs no
+  // handler either.
+  for (int i = 0; i < 10 * 1000 && __atomic_load_n(&answers, __ATOMIC_SEQ_CST) < asked; i++) {
     timespec pause{0, 100 * 1000};
     nanosleep(&pause, nullptr);
   }
   sigaction(barrier, &before, nullptr);
 }
 
-Napi::Value holdSignals(const Napi::CallbackInfo& info) {
-  Call call(info);
-  toBlock = setOf(call);
+Napi::Value holdSignals(Call& call) {
+  toBlock = setOf(call) & ~refused;
   // Faults on this thread alone: until the next image can survive one, nobody may send us any.
   const uint64_t faults = 1ull << (SIGSEGV - 1) | 1ull << (SIGBUS - 1) | 1ull << (SIGABRT - 1) | 1ull << (SIGILL - 1) | 1ull << (SIGFPE - 1);
   const uint64_t here = toBlock | faults;
   if (syscall(SYS_rt_sigprocmask, SIG_BLOCK, &here, nullptr, 8) < 0) return call.fail("sigprocmask");
   blockOnOtherThreads();
-  return info.Env().Undefined();
+  return call.env.Undefined();
 }
 
-Napi::Value releaseSignals(const Napi::CallbackInfo& info) {
+Napi::Value releaseSignals(Call& call) {
   if (void* release = dlsym(RTLD_DEFAULT, "einhorn_release_signals")) reinterpret_cast<void (*)()>(release)();
   const uint64_t none = 0;
-  if (syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, nullptr, 8) < 0) return Call(info).fail("sigprocmask");
-  return info.Env().Undefined();
+  return call.done("sigprocmask", syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, nullptr, 8));
 }
 
 }  // namespace
@@ -141,8 +141,8 @@ void holdForCrash() {
 
 void rearmSigchld() { __atomic_store_n(&sigchldUnread, 0, __ATOMIC_SEQ_CST); }
 
-void exportSignals(Napi::Env env, Napi::Object exports) {
-  addMethod<catchSignals>(env, exports, "catchSignals");
-  addMethod<holdSignals>(env, exports, "holdSignals");
-  addMethod<releaseSignals>(env, exports, "releaseSignals");
+void exportSignals(Napi::Object exports) {
+  add(exports, "catchSignals", catchSignals);
+  add(exports, "holdSignals", holdSignals);
+  add(exports, "releaseSignals", releaseSignals);
 }

@@ -6,6 +6,7 @@
  * signal the parent's threads (setuid(2), "C library/kernel differences"). Our thread sleeps meanwhile.
  */
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -20,34 +21,28 @@
 
 namespace {
 
+const int pidDigits = 10;
+
 struct Limit {
   int resource;
-  uint64_t values[2];  // struct rlimit64
+  int64_t values[2];  // struct rlimit64; RLIM_INFINITY is -1
 };
 
 /** What the child does, step by step; and in `error` and `step`, how that ended. */
 struct Plan {
-  char **files, **args, **shellArgs, **env;
+  char **files, **args, **env;
   char* listenPid;
   int *fds, *stdio;
   uint32_t fdCount, groupCount, limitCount;
   int* groups;
   Limit* limits;
-  const char *cwd, *oomScoreAdj;
+  const char* cwd;
+  char oomScoreAdj[16];
   int umask, uid, gid, nice, deathSignal, foregroundOf, parent;
-  bool ownGroup, hasNice;
+  bool ownGroup;
   volatile int error;
   const char* volatile step;
 };
-
-void decimal(char* to, unsigned value) {
-  char digits[12];
-  int n = 0;
-  do digits[n++] = static_cast<char>('0' + value % 10);
-  while (value /= 10);
-  while (n) *to++ = digits[--n];
-  *to = 0;
-}
 
 /** Ends the child; the parent reads what failed. */
 [[noreturn]] void giveUp(Plan* plan, const char* step) {
@@ -105,8 +100,10 @@ void changeUser(Plan* plan) {
   for (char** file = plan->files; *file; file++) {
     execve(*file, plan->args, plan->env);
     if (errno == ENOEXEC) {
-      plan->shellArgs[1] = *file;
-      execve("/bin/sh", plan->shellArgs, plan->env);
+      // "sh", the file, the arguments: the vector has a place before its first.
+      plan->args[-1] = const_cast<char*>("sh");
+      plan->args[0] = *file;
+      execve("/bin/sh", plan->args - 1, plan->env);
       errno = ENOEXEC;
     }
     if (errno == EACCES) denied = true;
@@ -126,11 +123,11 @@ int child(void* argument) {
   const uint64_t standard[4] = {0, 0, 0, 0};
   for (int signal = 1; signal <= 64; signal++) syscall(SYS_rt_sigaction, signal, standard, nullptr, 8);
 
-  if (plan->oomScoreAdj) {
+  if (*plan->oomScoreAdj) {
     int file = open("/proc/self/oom_score_adj", O_WRONLY);
     if (file < 0 || write(file, plan->oomScoreAdj, strlen(plan->oomScoreAdj)) < 0) giveUp(plan, "oom_score_adj");
   }
-  if (plan->hasNice && setpriority(PRIO_PROCESS, 0, plan->nice) < 0) giveUp(plan, "setpriority");
+  if (plan->nice != INT_MIN && setpriority(PRIO_PROCESS, 0, plan->nice) < 0) giveUp(plan, "setpriority");
   arrangeDescriptors(plan);
   // After the descriptors: a lower RLIMIT_NOFILE must not stand in their way. Before the user: only root raises.
   for (uint32_t i = 0; i < plan->limitCount; i++)
@@ -146,7 +143,11 @@ int child(void* argument) {
     if (prctl(PR_SET_PDEATHSIG, plan->deathSignal, 0, 0, 0) < 0) giveUp(plan, "prctl");
     if (syscall(SYS_getppid) != plan->parent) syscall(SYS_exit_group, 127);
   }
-  if (plan->listenPid) decimal(plan->listenPid, static_cast<unsigned>(pid));
+  if (plan->listenPid) {
+    char* digit = plan->listenPid + pidDigits;
+    for (int rest = pid; rest > 0; rest /= 10) *--digit = static_cast<char>('0' + rest % 10);
+    memmove(plan->listenPid, digit, static_cast<size_t>(plan->listenPid + pidDigits + 1 - digit));
+  }
   const uint64_t none = 0;
   syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, nullptr, 8);
   execute(plan);
@@ -156,57 +157,46 @@ int child(void* argument) {
 void read(Call& call, Plan* plan) {
   plan->files = call.texts("files");
   plan->args = call.texts("args");
-  plan->shellArgs = call.texts("args", 1);
-  size_t argCount = 0;
-  while (plan->args[argCount]) argCount++;
-  for (size_t i = argCount; i > 1; i--) plan->shellArgs[i] = plan->shellArgs[i - 1];
-  plan->shellArgs[0] = const_cast<char*>("sh");
   plan->env = call.texts("env");
   for (char** item = plan->env; *item; item++) {
     if (strncmp(*item, "LISTEN_PID=", 11) != 0) continue;
-    *item = strcpy(call.arena.take<char>(24), "LISTEN_PID=");
+    *item = strcpy(call.take<char>(11 + pidDigits + 1), "LISTEN_PID=");
     plan->listenPid = *item + 11;
   }
-  plan->fds = call.numbers("fds", &plan->fdCount);
-  plan->stdio = call.arena.take<int>(3);
-  for (uint32_t i = 0; i < 3; i++) plan->stdio[i] = static_cast<int>(Call::number(call.env, call.at(call.get("stdio"), i), -1));
-  plan->groups = call.numbers("groups", &plan->groupCount);
+  plan->fds = call.integers("fds", &plan->fdCount);
+  plan->stdio = call.take<int>(3);
+  for (uint32_t i = 0; i < 3; i++) plan->stdio[i] = static_cast<int>(call.toNumber(call.at(call.get("stdio"), i)));
+  plan->groups = call.integers("groups", &plan->groupCount);
   napi_value limits = call.get("limits");
   plan->limitCount = call.count(limits);
-  plan->limits = call.arena.take<Limit>(plan->limitCount + 1);
+  plan->limits = call.take<Limit>(plan->limitCount + 1);
   for (uint32_t i = 0; i < plan->limitCount; i++) {
     napi_value limit = call.at(limits, i);
-    plan->limits[i].resource = static_cast<int>(Call::number(call.env, call.get(limit, "resource"), -1));
-    plan->limits[i].values[0] = static_cast<uint64_t>(Call::number(call.env, call.get(limit, "soft"), -1));
-    plan->limits[i].values[1] = static_cast<uint64_t>(Call::number(call.env, call.get(limit, "hard"), -1));
+    plan->limits[i] = {static_cast<int>(call.toNumber(call.get(limit, "resource"))),
+                       {call.toNumber(call.get(limit, "soft")), call.toNumber(call.get(limit, "hard"))}};
   }
   plan->cwd = call.text("cwd");
-  if (call.has("oomScoreAdj")) {
-    char* text = call.arena.take<char>(24);
-    snprintf(text, 24, "%d", static_cast<int>(call.number("oomScoreAdj", 0)));
-    plan->oomScoreAdj = text;
-  }
-  plan->umask = call.fd("umask");
-  plan->uid = call.fd("uid");
-  plan->gid = call.fd("gid");
-  plan->hasNice = call.has("nice");
-  plan->nice = static_cast<int>(call.number("nice", 0));
-  plan->deathSignal = call.fd("deathSignal");
-  plan->foregroundOf = call.fd("foregroundOf");
+  const int none = INT_MIN;
+  if (int score = call.integer("oomScoreAdj", none); score != none) snprintf(plan->oomScoreAdj, sizeof plan->oomScoreAdj, "%d", score);
+  plan->umask = call.integer("umask");
+  plan->uid = call.integer("uid");
+  plan->gid = call.integer("gid");
+  plan->nice = call.integer("nice", none);
+  plan->deathSignal = call.integer("deathSignal");
+  plan->foregroundOf = call.integer("foregroundOf");
   plan->ownGroup = call.flag("ownGroup", true);
   plan->parent = getpid();
 }
 
-Napi::Value spawn(const Napi::CallbackInfo& info) {
+Napi::Value spawn(Call& call) {
   static char* stack = nullptr;
   const size_t stackSize = 64 * 1024;
-  Call call(info);
   if (!stack) {
     void* memory = mmap(nullptr, stackSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
     if (memory == MAP_FAILED) return call.fail("mmap");
     stack = static_cast<char*>(memory);
   }
-  Plan* plan = call.arena.take<Plan>(1);
+  Plan* plan = call.take<Plan>(1);
   read(call, plan);
 
   // No handler of ours may run in the child, which would write to our signal socket.
@@ -222,9 +212,9 @@ Napi::Value spawn(const Napi::CallbackInfo& info) {
     retry([&] { return waitpid(pid, &status, 0); });
     return call.fail(plan->step, error);
   }
-  return Napi::Number::New(info.Env(), pid);
+  return call.value(pid);
 }
 
 }  // namespace
 
-void exportSpawn(Napi::Env env, Napi::Object exports) { addMethod<spawn>(env, exports, "spawn"); }
+void exportSpawn(Napi::Object exports) { add(exports, "spawn", spawn); }

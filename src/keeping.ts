@@ -9,6 +9,8 @@ export interface KeeperSettings {
   /** The shell's part of the document, connections included. */
   shell(): object & { control: ControlState };
   connectionChanges(): [ConnectionId, ConnectionState | null][];
+  /** Parts of the shell that change while the master runs, by name. */
+  changingShell(): Readonly<Record<string, unknown>>;
 }
 
 export class Keeper {
@@ -19,6 +21,7 @@ export class Keeper {
   readonly #gone: Change[] = [];
   /** What was written of each connection: most changes are undone before they are looked at. */
   readonly #connections = new Map<ConnectionId, string>();
+  readonly #shell = new Map<string, string>();
 
   constructor(state: State, settings: KeeperSettings) {
     this.#state = state;
@@ -41,6 +44,12 @@ export class Keeper {
     const changes = [...changesBetween(this.#kept, this.#state), ...this.#gone.splice(0)];
     changes.push(...this.#pending);
     this.#kept = this.#state;
+    for (const [name, value] of Object.entries(this.#settings.changingShell())) {
+      const text = JSON.stringify(value);
+      if (text === this.#shell.get(name)) continue;
+      this.#shell.set(name, text);
+      changes.push([`shell/${name}`, value]);
+    }
     for (const [id, connection] of this.#settings.connectionChanges()) {
       const text = connection === null ? undefined : JSON.stringify(connection);
       if (text === this.#connections.get(id)) continue;

@@ -12,11 +12,11 @@ async function main(): Promise<void> {
       process.exit(invocation.exitCode);
       break;
     case "run": {
-      const { startMaster } = await import("./master.ts");
+      const { startMaster } = await import("./start.ts");
       return startMaster(invocation.options, { argv, exit });
     }
     case "resume": {
-      const { checkMaster, resumeMaster } = await import("./master.ts");
+      const { checkMaster, resumeMaster } = await import("./start.ts");
       if (!invocation.check) return resumeMaster(invocation.stateFd, { exit });
       print(1, await checkMaster(invocation.stateFd));
       process.exit(0);

@@ -2,31 +2,37 @@
  * The master: the real kernel behind the core's `Ports`. Started once, resumed by every image after that from the document
  * that the image before left. What each part does stands in system/ and control/; this file only joins them.
  */
-import { closeSync, readdirSync, readFileSync, realpathSync } from "node:fs";
+import { closeSync } from "node:fs";
 import { CommandServer, type ControlState } from "./control/server.ts";
 import { readCommand } from "./core/commands.ts";
-import { crashExitCode, crashLimit, crashWindowMs } from "./core/crash.ts";
+import { crashExitCode, crashLimit } from "./core/crash.ts";
 import { poolSamples, queueSamples } from "./core/figures.ts";
-import { decodeState, encodeState } from "./core/handover.ts";
-import { initialState } from "./core/initial.ts";
-import type { About, Config, Event, Launch, Millis, Pid, Signal, State } from "./core/model.ts";
+import { encodeState } from "./core/handover.ts";
+import type { About, Config, Event, Millis, Pid, Signal, State } from "./core/model.ts";
 import { readiness, statusData } from "./core/views.ts";
-import { UserError } from "./errors.ts";
-import { documentFrom, Keeper, pendingIn } from "./keeping.ts";
-import { mergeReconfigured, type Options, readInvocation } from "./options.ts";
+import { Keeper } from "./keeping.ts";
+import type { Options } from "./options.ts";
 import type { Ports } from "./ports.ts";
-import { type Supervisor, supervise } from "./supervisor.ts";
+import { reportSpawn, type Supervisor, supervise } from "./supervisor.ts";
 import { acceptQueue } from "./system/accept-queue.ts";
 import { createAuthority } from "./system/authority.ts";
 import { Alarm, now } from "./system/clock.ts";
 import type { Note } from "./system/crash-note.ts";
-import { readEnvFile } from "./system/env-file.ts";
-import { type MasterFiles, placeFiles, removeFiles } from "./system/files.ts";
-import { type HandedOver, HttpServer } from "./system/http.ts";
-import { closeListeners, type Listener, openListener, openListeners } from "./system/listeners.ts";
+import { type Files, removeFiles } from "./system/files.ts";
+import { HttpServer } from "./system/http.ts";
+import { IdleTrim } from "./system/idle.ts";
+import { closeListeners, type Listener } from "./system/listeners.ts";
 import { Log } from "./system/log.ts";
 import { native } from "./system/native.ts";
 import { type Announcement, notifyParent } from "./system/notify-parent.ts";
+import {
+  closeNotifySocket,
+  type Notice,
+  type NotifySocket,
+  openNotifySocket,
+  watchNotices,
+} from "./system/notify-socket.ts";
+import { Preload, type PreloadState, preloadFds } from "./system/preload.ts";
 import { probes } from "./system/probes.ts";
 import {
   catchesSignal,
@@ -39,23 +45,31 @@ import {
   workersAmong,
 } from "./system/processes.ts";
 import * as reactor from "./system/reactor.ts";
-import { type Check, checkPassed, executeNext, judgeCheck, readDocument, startCheck } from "./system/reexec.ts";
-import { catchSignals, release, type SignalPipe, withoutHold } from "./system/signals.ts";
-import { firstWorkerFd, rlimitNofile, spawnWorker } from "./system/spawner.ts";
-import { readCrash, Survival } from "./system/survival.ts";
+import type { HttpSocket } from "./system/rebinding.ts";
+import { type Check, executeNext, judgeCheck, startCheck } from "./system/reexec.ts";
+import { catchSignals, release, type SignalPipe } from "./system/signals.ts";
+import { firstWorkerFd, type SpawnContext, spawnWorker } from "./system/spawner.ts";
+import { closeStrays } from "./system/strays.ts";
+import { Survival } from "./system/survival.ts";
 import { version } from "./version.ts";
 
 /** What one image leaves for the next beside the core's state. Descriptors in it are inherited. */
-interface Shell {
+export interface Shell {
   /** The command line of the first start: options are read from it again by every image. */
   argv: readonly string[];
-  /** What the options said last time, to see which of them changed. */
+  /** What they said last time, for when they cannot be read any more. */
+  options: Options;
+  /** The settings among them, to see which of them changed. */
   configured: Config;
   cwd: string;
   listeners: readonly Listener[];
-  http: { listener: Listener; connections: HandedOver[] } | null;
+  http: HttpSocket | null;
   control: ControlState;
-  files: MasterFiles;
+  files: Files;
+  /** Zygotes that live; absent in documents of images before there were any. */
+  preload?: PreloadState | null;
+  /** With `-m notify`. */
+  notify?: NotifySocket | null;
   signals: SignalPipe;
   nofile: { soft: number; hard: number } | null;
   log: string;
@@ -66,93 +80,21 @@ interface Shell {
 
 const stopSignals: ReadonlySet<Signal> = new Set(["SIGTERM", "SIGINT", "SIGUSR2", "SIGQUIT"]);
 
-type Exit = (code: number) => never;
+export type Exit = (code: number) => never;
+type SpawnEffect = Parameters<Ports["processes"]["spawn"]>[0];
 
-/** First start: everything is opened before the first worker is started, and nothing is left behind when something fails. */
-export async function startMaster(
-  options: Options,
-  { argv, exit }: { argv: readonly string[]; exit: Exit },
-): Promise<void> {
-  const cwd = logicalCwd();
-  const launch = readLaunch(options, cwd);
-  const listeners = await openListeners(options.binds, options.config.backlog);
-  let files: MasterFiles;
-  let http: Listener | null = null;
-  try {
-    http = await openHttp(options);
-    files = await placeFiles({ ...options, env: process.env });
-  } catch (error) {
-    closeListeners(http === null ? listeners : [...listeners, http]);
-    throw error;
-  }
-  if (options.masterNice !== null) setNice(options.masterNice);
-  if (process.pid !== 1) native.becomeSubreaper();
-  const master = new Master(options, exit, {
-    argv,
-    configured: options.config,
-    cwd,
-    listeners,
-    http: http === null ? null : { listener: http, connections: [] },
-    control: { listener: files.socketFd, nextId: 1, connections: [] },
-    files,
-    signals: null,
-    nofile: originalNofile(),
-    log: "",
-    crashes: [],
-  });
-  const seed = (process.pid * 2654435761 + Date.now()) >>> 0 || 1;
-  master.run(initialState(options.config, master.about(), launch, seed), {
-    kind: "booted",
-    about: master.about(),
-    launch,
-  });
-}
-
-/** Takes over from the image before; what happened meanwhile is found in the descriptors and by reaping. */
-export async function resumeMaster(stateFd: number, { exit }: { exit: Exit }): Promise<void> {
-  const crash = readCrash(stateFd);
-  const document = crash === null ? readDocument(stateFd) : documentFrom(crash.parts);
-  closeSync(stateFd);
-  const { options, shell, state } = await readHandover(document);
-  const listeners = await rebind(shell.listeners, options);
-  const http = await rebindHttp(shell, options);
-  const launch = readLaunch(options, shell.cwd);
-  const config = mergeReconfigured(shell.configured, options.config, state.config);
-  const crashes = [...(shell.crashes ?? []), ...(crash === null ? [] : [now()])];
-  const recent = crashes.filter((at) => at > now() - crashWindowMs);
-  const master = new Master(options, exit, { ...shell, listeners, http, configured: options.config, crashes: recent });
-  process.env = withoutHold(process.env as Record<string, string>);
-  master.closeStrangers(crash !== null);
-  if (crash !== null) {
-    return master.runOrCrash({ ...state, config }, master.crashed(state, crash.note), pendingIn(crash.parts));
-  }
-  master.runOrCrash({ ...state, config }, { kind: "reexeced", execMs: shell.execMs, about: master.about(), launch });
-}
-
-/** The proof before a re-exec: everything that taking over needs and that can be tried without harm. Throws a UserError. */
-export async function checkMaster(stateFd: number): Promise<string> {
-  const { options, shell } = await readHandover(readDocument(stateFd));
-  readLaunch(options, shell.cwd);
-  native.poll({ fd: stateFd, events: 1 }); // The addon loads.
-  return checkPassed;
-}
-
-async function readHandover(document: unknown): Promise<{ options: Options; shell: Shell; state: State }> {
-  const { shell } = document as { shell: Shell };
-  const invocation = await readInvocation({ argv: shell.argv, env: process.env, cwd: shell.cwd });
-  if (invocation.kind !== "run")
-    throw new UserError("EINHORN_BAD_STATE", "the state document has no usable command line");
-  const { options } = invocation;
-  return { options, shell, state: decodeState(document, options.config) };
-}
-
-class Master {
+export class Master {
   readonly #options: Options;
   readonly #exit: Exit;
   readonly #shell: Omit<Shell, "signals" | "execMs"> & { signals: SignalPipe | null };
   readonly #log: Log;
   readonly #alarm: Alarm;
   readonly #control: CommandServer;
+  readonly #preload: Preload | null;
+  readonly #authority = createAuthority({
+    uid: process.geteuid?.() ?? 0,
+    isWorker: (pid) => this.#isWorker(pid),
+  });
   #http: HttpServer | null = null;
   #supervisor!: Supervisor;
   #signals!: SignalPipe;
@@ -162,6 +104,7 @@ class Master {
   /** Connections that were accepted and not written down when the master crashed. */
   readonly #strays: number[] = [];
   #survival: Survival | null = null;
+  readonly #idle = new IdleTrim();
 
   constructor(options: Options, exit: Exit, shell: Omit<Shell, "signals" | "execMs"> & { signals: SignalPipe | null }) {
     this.#options = options;
@@ -176,6 +119,7 @@ class Master {
     });
     this.#alarm = new Alarm(() => this.#deliver({ kind: "woke" }));
     this.#control = this.#createControl();
+    this.#preload = this.#createPreload();
   }
 
   /** Everything is open: from here on failure is an event, not an exception. */
@@ -184,11 +128,13 @@ class Master {
     this.#signals = catchSignals((signal) => this.#signalled(signal), this.#shell.signals ?? undefined);
     this.#survive(state);
     this.#oomKills = oomKills();
-    for (const note of this.#shell.files.notes) this.#log.info(note);
     if (first.kind === "booted") {
       for (const { text, address } of this.#shell.listeners) this.#log.info(`Listening on ${address}`, { bind: text });
     }
+    this.#preload?.resume();
+    if (this.#shell.notify != null) this.#watchNotices(this.#shell.notify);
     this.#deliver(first);
+    this.#endLostSpawns();
     for (const event of heard) this.#deliver(event);
     release();
     // Who died between the two images left no signal that anybody saw.
@@ -196,6 +142,24 @@ class Master {
     for (const fd of this.#strays) this.#control.adoptStray(fd);
     this.#control.start();
     this.#startHttp();
+  }
+
+  /** Ordered from a zygote that this image was told nothing of: ordered again. */
+  #endLostSpawns(): void {
+    for (const { id, pid } of this.#supervisor.state().workers) {
+      if (pid === null && !this.#preload?.expects(id))
+        this.#deliver({ kind: "unspawned", id, errno: "ECANCELED", syscall: "fork" });
+    }
+  }
+
+  /** Something the operator should know about how this master was started. */
+  note(message: string): void {
+    this.#log.info(message);
+  }
+
+  /** Something that went wrong and changes nothing for the workers that run. */
+  complain(message: string): void {
+    this.#log.error(message);
   }
 
   about(): About {
@@ -214,7 +178,7 @@ class Master {
         workerFd: firstWorkerFd + index,
       })),
       isPid1: process.pid === 1,
-      preload: options.preload === null ? null : { path: options.preload, active: false, reason: "not supported yet" },
+      preload: options.preload === null ? null : { path: options.preload, active: false, reason: "not loaded yet" },
     };
   }
 
@@ -234,6 +198,7 @@ class Master {
       // Its connections come and go without being written down: they end with the image.
       shell: () => this.#document(state, []).shell,
       connectionChanges: () => this.#control.takeChanges(),
+      changingShell: () => ({ preload: this.#preload?.toState() ?? null, notify: this.#shell.notify ?? null }),
     });
     try {
       this.#survival = new Survival({
@@ -284,22 +249,19 @@ class Master {
       ...(http === null ? [] : [...http.listener.fds, ...http.connections.map(({ fd }) => fd)]),
       control.listener,
       ...control.connections.map(({ fd }) => fd),
-      files.socketFd,
-      files.lockFd,
+      files.listener,
       signals?.read,
       signals?.write,
+      this.#shell.notify?.fd,
+      ...preloadFds(this.#shell.preload ?? null),
     ]);
-    for (const name of readdirSync("/proc/self/fd")) {
-      const fd = Number(name);
-      // What Node itself opened is close-on-exec; only what came through execve is not.
-      if (fd <= 2 || known.has(fd) || !isInheritable(fd)) continue;
-      if (afterCrash && isConnectionOf(fd, files.socketPath)) this.#strays.push(fd);
-      else closeSync(fd);
-    }
+    this.#strays.push(...closeStrays(known, afterCrash ? files.socketPath : null));
   }
 
   #deliver(event: Event): void {
+    this.#idle.touch();
     this.#supervisor.deliver(event);
+    this.#preload?.follow(this.#supervisor.state());
   }
 
   /** What is said only once: a crash on the way does not lose it. */
@@ -343,16 +305,76 @@ class Master {
     };
   }
 
-  #spawn(order: Parameters<Ports["processes"]["spawn"]>[0]): Pid {
-    const { pid, connection } = spawnWorker(order, {
+  /** Null: a zygote forks it, and the event comes later. */
+  #spawn(order: SpawnEffect): Pid | null {
+    return this.#preload?.order(order) ? null : this.#execute(order);
+  }
+
+  #execute(order: Omit<SpawnEffect, "kind">): Pid {
+    const { pid, connection } = spawnWorker(order, this.#spawnContext());
+    if (connection !== null) this.#adopt(connection, pid);
+    return pid;
+  }
+
+  #adopt(connection: number, pid: Pid): void {
+    this.#control.adopt({ fd: connection, pid, uid: this.#options.worker.user?.uid ?? process.geteuid?.() ?? 0 });
+  }
+
+  #spawnContext(): SpawnContext {
+    return {
       options: this.#options,
       listeners: this.#shell.listeners,
       socketPath: this.#shell.files.socketPath,
-      notifySocket: null,
+      notifySocket: this.#notifySocket(),
       nofile: this.#shell.nofile,
+    };
+  }
+
+  /** Opened when it is first needed, as the ACK mode may change; the same from then on. */
+  #notifySocket(): string | null {
+    if (this.#supervisor.state().config.ackMode.kind !== "notify") return null;
+    if (this.#shell.notify == null) {
+      this.#shell.notify = openNotifySocket();
+      this.#watchNotices(this.#shell.notify);
+    }
+    return this.#shell.notify.name;
+  }
+
+  #watchNotices(socket: NotifySocket): void {
+    watchNotices(socket, {
+      workerOf: (pid) => this.#authority.workerOf(pid),
+      notice: (pid, notice) => this.#notice(pid, notice),
+      refused: (sender) => this.#log.error("Dropped an sd_notify message that no worker of ours sent", sender),
     });
-    if (connection !== null) this.#control.adopt({ fd: connection, pid, uid: process.geteuid?.() ?? 0 });
-    return pid;
+  }
+
+  #notice(pid: Pid, { ready, ...said }: Notice): void {
+    if (Object.keys(said).length > 0) this.#deliver({ kind: "notified", pid, ...said });
+    if (ready) this.#deliver({ kind: "acked", pid, via: "notify" });
+  }
+
+  #createPreload(): Preload | null {
+    const { preload } = this.#options;
+    if (preload === null) return null;
+    return new Preload(
+      preload,
+      {
+        context: () => this.#spawnContext(),
+        state: () => this.#supervisor.state(),
+        now,
+        execute: (order) =>
+          reportSpawn(
+            order.id,
+            () => this.#execute(order),
+            (event) => this.#deliver(event),
+          ),
+        adopt: (connection, pid) => this.#adopt(connection, pid),
+        deliver: (event) => this.#deliver(event),
+        kill: (pid) => kill(pid, "SIGKILL"),
+        log: (level, message) => this.#log.write(level, message, {}),
+      },
+      this.#shell.preload ?? null,
+    );
   }
 
   #signal(pid: Pid, signal: Signal | "graceful"): Signal {
@@ -376,11 +398,12 @@ class Master {
   /** Every child, whosever it was, in one drain; a thousand at once take several turns of the loop. */
   #reap(): void {
     const { exits, childless, more } = reap();
+    this.#preload?.listen();
     let orphans = 0;
     const workers = new Set(this.#supervisor.state().workers.map(({ pid }) => pid));
     for (const exit of exits) {
       if (exit.pid === this.#check?.pid) this.#endCheck(exit.code, exit.signal);
-      else if (!workers.has(exit.pid)) orphans += 1;
+      else if (!workers.has(exit.pid)) orphans += this.#preload?.died(exit) ? 0 : 1;
       else
         this.#deliver({
           kind: "exited",
@@ -423,7 +446,7 @@ class Master {
       ...this.#shell,
       http: http === null ? null : { ...http, connections: probes },
       control: this.#control.toState(),
-      files: { ...this.#shell.files, notes: [] },
+      preload: this.#preload?.toState() ?? null,
       signals: this.#signals,
       log: "",
       execMs: now(),
@@ -435,10 +458,7 @@ class Master {
     return new CommandServer({
       from: this.#shell.control,
       kernel: { ...native, close: closeSync, watch: reactor.watch, unwatch: reactor.unwatch },
-      authority: createAuthority({
-        uid: process.geteuid?.() ?? 0,
-        isWorker: (pid) => this.#supervisor.state().workers.some((worker) => worker.pid === pid),
-      }),
+      authority: this.#authority,
       changed: () => this.#survival?.saveSoon(),
       handlers: {
         command: (asker, request) => {
@@ -458,6 +478,13 @@ class Master {
         trouble: (message) => this.#log.error(message),
       },
     });
+  }
+
+  #isWorker(pid: Pid): boolean {
+    const isKnown = () => this.#supervisor.state().workers.some((worker) => worker.pid === pid);
+    if (isKnown()) return true;
+    this.#preload?.listen();
+    return isKnown();
   }
 
   #startHttp(): void {
@@ -490,6 +517,8 @@ class Master {
   }
 
   #leave(code: number): void {
+    this.#preload?.kill();
+    if (this.#shell.notify != null) closeNotifySocket(this.#shell.notify);
     this.#http?.close();
     this.#control.close();
     const { listeners, http, files } = this.#shell;
@@ -499,129 +528,10 @@ class Master {
   }
 }
 
-/** What workers are started from: where the code is now, even if it is reached over a link that moves with a release. */
-function readLaunch(options: Options, cwd: string): Launch {
-  const { chdir, envFile } = options.worker;
-  const folder = chdir ?? cwd;
-  let real: string;
-  try {
-    real = realpathSync(folder);
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    throw new UserError(
-      "EINHORN_NO_DIRECTORY",
-      `The working directory ${folder} cannot be entered: ${code}. Create it, or name another with --chdir.`,
-    );
-  }
-  const env = withoutHold(process.env as Record<string, string>);
-  for (const name of options.dropEnvVars) delete env[name];
-  return { argv: options.program, cwd: real, env: envFile === null ? env : { ...env, ...readEnvFile(envFile) } };
-}
-
-/** The working directory by the name that the shell gave it, links unresolved, so that an upgrade finds where they lead by then. */
-function logicalCwd(): string {
-  const cwd = process.cwd();
-  const { PWD } = process.env;
-  try {
-    return PWD?.startsWith("/") && realpathSync(PWD) === cwd ? PWD : cwd;
-  } catch {
-    return cwd;
-  }
-}
-
-/** Keeps what is bound, opens what the options name anew, closes what they no longer name. */
-async function rebind(listeners: readonly Listener[], options: Options): Promise<Listener[]> {
-  const wanted = new Set(options.binds.map(({ text }) => text));
-  const open: Listener[] = [];
-  for (const bind of options.binds) {
-    open.push(listeners.find(({ text }) => text === bind.text) ?? (await openListener(bind, options.config.backlog)));
-  }
-  closeListeners(listeners.filter(({ text }) => !wanted.has(text)));
-  return open;
-}
-
-async function rebindHttp(shell: Shell, options: Options): Promise<Shell["http"]> {
-  const text = httpText(options);
-  if (shell.http !== null && shell.http.listener.text === text) return shell.http;
-  if (shell.http !== null) closeListeners([shell.http.listener]);
-  const listener = await openHttp(options);
-  return listener === null ? null : { listener, connections: [] };
-}
-
-function httpText(options: Options): string | null {
-  if (options.http === null) return null;
-  return "path" in options.http ? `unix:${options.http.path}` : `${options.http.host}:${options.http.port}`;
-}
-
-async function openHttp(options: Options): Promise<Listener | null> {
-  const text = httpText(options);
-  if (options.http === null || text === null) return null;
-  const target =
-    "path" in options.http
-      ? { kind: "unix" as const, path: options.http.path }
-      : { kind: "tcp" as const, ...options.http };
-  const plain = {
-    queues: null,
-    v6Only: null,
-    backlog: null,
-    noDelay: false,
-    deferAcceptS: null,
-    fastOpen: null,
-    freeBind: false,
-  };
-  return openListener(
-    { ...plain, text, target, reuseAddress: true, nonBlocking: true, mode: null, owner: null, name: null },
-    options.config.backlog,
-  );
-}
-
-/** Parent and child had the same limits unless Node raised ours; where the parent cannot be read, what we have is what we know. */
-function originalNofile(): { soft: number; hard: number } | null {
-  const ours = native.getResourceLimit({ resource: rlimitNofile });
-  try {
-    const line = /^Max open files\s+(\d+)\s+(\d+)/m.exec(readFileSync(`/proc/${process.ppid}/limits`, "utf8"));
-    if (line === null || Number(line[2]) !== ours.hard) return null;
-    return { soft: Number(line[1]), hard: ours.hard };
-  } catch {
-    return null;
-  }
-}
-
-function setNice(nice: number): void {
-  try {
-    native.setPriority({ pid: 0, nice });
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    throw new UserError(
-      "EINHORN_NICE",
-      `--nice: the priority cannot be set to ${nice}: ${code}. Lower numbers need root or CAP_SYS_NICE.`,
-    );
-  }
-}
-
 function kill(pid: Pid, signal: Signal): void {
   try {
     process.kill(pid, signalNumber(signal) ?? 15);
   } catch {
     // It is gone, which its exit tells; or it is another user's by now, which nothing here can change.
-  }
-}
-
-/** Accepted from the command socket: it has the listener's name. */
-function isConnectionOf(fd: number, socketPath: string): boolean {
-  try {
-    const name = Buffer.from(native.getSocketName({ fd }));
-    const path = socketPath.startsWith("@") ? `\0${socketPath.slice(1)}` : `${socketPath}\0`;
-    return name.readUInt16LE(0) === 1 && name.subarray(2).toString().startsWith(path);
-  } catch {
-    return false;
-  }
-}
-
-function isInheritable(fd: number): boolean {
-  try {
-    return native.isInheritable({ fd });
-  } catch {
-    return false;
   }
 }

@@ -12,8 +12,8 @@ export interface Ports {
     wakeAt(at: Millis | null): void;
   };
   processes: {
-    /** Starts a worker. Throws {code, syscall} when it cannot be executed. */
-    spawn(order: Extract<Effect, { kind: "spawn" }>): Pid;
+    /** Starts a worker; null: `spawned` or `unspawned` will tell (a zygote forks it). Throws {code, syscall} when it cannot be executed. */
+    spawn(order: Extract<Effect, { kind: "spawn" }>): Pid | null;
     /** Sends it; "graceful" chooses USR2 or TERM by what the worker catches. Returns what was sent; a worker that is gone already is no error. */
     signal(pid: Pid, signal: Signal | "graceful"): Signal;
     signalRest(signal: Signal): void;

@@ -2,7 +2,7 @@
  * The loop: event -> step -> effects -> the one alarm. The only mutable state of the master lives here.
  * It knows the world through `Ports` alone, so the simulator runs this very file.
  */
-import type { Effect, Event, State } from "./core/model.ts";
+import type { Effect, Event, Pid, State } from "./core/model.ts";
 import { step } from "./core/step.ts";
 import type { Ports } from "./ports.ts";
 
@@ -82,11 +82,17 @@ function perform(effect: Effect, ports: Ports, report: (event: Event) => void): 
 }
 
 function spawn(order: Extract<Effect, { kind: "spawn" }>, ports: Ports, report: (event: Event) => void): void {
+  reportSpawn(order.id, () => ports.processes.spawn(order), report);
+}
+
+/** Starts a worker and says how that went; null is nothing yet. */
+export function reportSpawn(id: number, start: () => Pid | null, report: (event: Event) => void): void {
   try {
-    report({ kind: "spawned", id: order.id, pid: ports.processes.spawn(order) });
+    const pid = start();
+    if (pid !== null) report({ kind: "spawned", id, pid });
   } catch (error) {
     if (!isSystemError(error)) throw error;
-    report({ kind: "unspawned", id: order.id, errno: error.code, syscall: error.syscall });
+    report({ kind: "unspawned", id, errno: error.code, syscall: error.syscall });
   }
 }
 

@@ -18,7 +18,7 @@ const server = http.createServer((_request, response) => {
 
 server.listen({ fd: Number(process.env.EINHORN_FD_0) }, () => {
   // Ready: from now on the master may retire an older worker. One line of JSON, no reply.
-  const master = net.connect(process.env.EINHORN_SOCK_PATH);
+  const master = net.connect(process.env.EINHORN_SOCK_PATH.replace(/^@/, "\0")); // "@name" is an abstract socket
   master.end(`${JSON.stringify({ command: "worker:ack", pid: process.pid })}\n`);
 });
 

@@ -20,7 +20,8 @@ $listener->blocking(0);
 
 # Ready: from now on the master may retire an older worker. One line of JSON, no reply.
 socket(my $master, AF_UNIX, SOCK_STREAM, 0) or die "socket: $!\n";
-connect($master, Socket::pack_sockaddr_un($ENV{EINHORN_SOCK_PATH})) or die "$ENV{EINHORN_SOCK_PATH}: $!\n";
+(my $path = $ENV{EINHORN_SOCK_PATH}) =~ s/^@/\0/;    # "@name" is an abstract socket
+connect($master, Socket::pack_sockaddr_un($path)) or die "$ENV{EINHORN_SOCK_PATH}: $!\n";
 syswrite($master, qq({"command":"worker:ack","pid":$$}\n));
 close $master;
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 
@@ -19,7 +20,7 @@ def listener(number: int = 0) -> socket.socket:
 def ack() -> None:
     """Ready: from now on the master may retire an older worker. One line of JSON, no reply."""
     with socket.socket(socket.AF_UNIX) as master:
-        master.connect(os.environ["EINHORN_SOCK_PATH"])
+        master.connect(re.sub("^@", "\0", os.environ["EINHORN_SOCK_PATH"]))  # "@name" is an abstract socket
         master.sendall(json.dumps({"command": "worker:ack", "pid": os.getpid()}).encode() + b"\n")
 
 

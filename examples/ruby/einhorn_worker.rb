@@ -34,11 +34,12 @@ module EinhornWorker
   end
 
   # With `-g` the master gives each worker a connection of its own, so that it need not reach the path.
+  # A path that begins with "@" names an abstract socket: its first byte is zero.
   def send_line(request)
     master = if ENV["EINHORN_SOCK_FD"]
                UNIXSocket.for_fd(Integer(ENV["EINHORN_SOCK_FD"]))
              else
-               UNIXSocket.open(ENV.fetch("EINHORN_SOCK_PATH"))
+               UNIXSocket.open(ENV.fetch("EINHORN_SOCK_PATH").sub(/\A@/, "\0"))
              end
     master.puts(JSON.generate(request))
     master.close

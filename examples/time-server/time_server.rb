@@ -13,7 +13,8 @@ wake, waker = IO.pipe
 %w[USR2 TERM INT].each { |signal| trap(signal) { waker.write_nonblock(".") } }
 
 # Ready from here on: say so. There is no reply; the master closes the connection.
-UNIXSocket.open(ENV.fetch("EINHORN_SOCK_PATH")) do |master|
+# A path that begins with "@" names an abstract socket: its first byte is zero.
+UNIXSocket.open(ENV.fetch("EINHORN_SOCK_PATH").sub(/\A@/, "\0")) do |master|
   master.puts JSON.generate(command: "worker:ack", pid: Process.pid)
 end
 

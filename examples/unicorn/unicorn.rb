@@ -9,7 +9,7 @@ preload_app true
 after_fork do |_server, worker|
   next unless worker.nr.zero?
 
-  UNIXSocket.open(ENV.fetch("EINHORN_SOCK_PATH")) do |master|
+  UNIXSocket.open(ENV.fetch("EINHORN_SOCK_PATH").sub(/\A@/, "\0")) do |master|
     master.puts JSON.generate(command: "worker:ack", pid: Process.ppid)
   end
 end

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import socket
 
 
@@ -27,5 +28,5 @@ async def lifespan(receive, send):
 def ack():
     """Ready: from now on the master may retire an older worker. One line of JSON, no reply."""
     with socket.socket(socket.AF_UNIX) as master:
-        master.connect(os.environ["EINHORN_SOCK_PATH"])
+        master.connect(re.sub("^@", "\0", os.environ["EINHORN_SOCK_PATH"]))  # "@name" is an abstract socket
         master.sendall(json.dumps({"command": "worker:ack", "pid": os.getpid()}).encode() + b"\n")

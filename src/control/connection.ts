@@ -129,3 +129,16 @@ export class Connection {
     return connection;
   }
 }
+
+/** Whom to close when there is no room: one that may say nothing, else one that is owed nothing, else any; of those, who was silent longest. */
+export function leastMissed(connections: Iterable<Connection>): Connection | null {
+  const rank = (connection: Connection) => (connection.stranger ? 0 : connection.owed === 0 ? 1 : 2);
+  let victim: Connection | null = null;
+  for (const connection of connections) {
+    // A worker cannot open its private connection again.
+    if (connection.adopted) continue;
+    const order = victim === null ? -1 : rank(connection) - rank(victim);
+    if (victim === null || order < 0 || (order === 0 && connection.lastRead < victim.lastRead)) victim = connection;
+  }
+  return victim;
+}

@@ -1,5 +1,6 @@
 /** What the command socket's server needs from others, tells others, and limits. main.ts wires it. */
 import type { Asker, ConnectionId, Pid } from "../core/model.ts";
+import type { ConnectionState } from "./connection.ts";
 
 /** The addon's calls (native/einhorn-native.d.ts), close(2) and the reactor (system/reactor.ts). */
 export interface Kernel {
@@ -62,3 +63,21 @@ export const defaultLimits = {
 };
 
 export type Limits = typeof defaultLimits;
+
+/** Goes through a re-exec as JSON. */
+export interface ControlState {
+  listener: number | null;
+  nextId: ConnectionId;
+  connections: ConnectionState[];
+}
+
+export interface ServerOptions {
+  /** A listening, non-blocking descriptor (null: adopted connections only), or what toState() gave in the last image. */
+  from: number | null | ControlState;
+  kernel: Kernel;
+  authority: Authority;
+  handlers: Handlers;
+  limits?: Partial<Limits>;
+  /** toState() would give something else than before; takeChanges() says what. */
+  changed?(): void;
+}

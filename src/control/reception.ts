@@ -1,6 +1,7 @@
 /** What is done with one line, depending on who said it. */
+import { now as monotonicMs } from "../system/clock.ts";
 import type { Connection } from "./connection.ts";
-import type { Authority, Handlers } from "./contract.ts";
+import type { Authority, Handlers, Limits } from "./contract.ts";
 import { decodeRequest, encodeReply, type WireRequest } from "./wire.ts";
 
 /** At most one refusal in this time is reported: a refused client must not fill the log. */
@@ -9,15 +10,21 @@ const reportEveryMs = 1_000;
 export class Reception {
   readonly #authority: Authority;
   readonly #handlers: Handlers;
+  readonly #limits: Limits;
   #reportedAt = Number.NEGATIVE_INFINITY;
   #unreported = 0;
 
-  constructor(authority: Authority, handlers: Handlers) {
+  constructor(authority: Authority, handlers: Handlers, limits: Limits) {
+    this.#limits = limits;
     this.#authority = authority;
     this.#handlers = handlers;
   }
 
   handle(connection: Connection, line: Buffer): void {
+    if (line.length > this.#lineLimit(connection)) {
+      this.#endTooLong(connection);
+      return;
+    }
     const decoded = decodeRequest(line);
     if (decoded === null) return;
     if ("error" in decoded) complain(connection, decoded.error, null);
@@ -30,6 +37,26 @@ export class Reception {
       connection.owed++;
       this.#handlers.command({ connection: connection.id, requestId }, request);
     }
+  }
+
+  /** What can no longer become a request: too long, or left without its line break. */
+  checkUnfinished(connection: Connection): void {
+    if (connection.closing) return;
+    if (connection.lines.length > this.#lineLimit(connection)) this.#endTooLong(connection);
+    else if (connection.ended && connection.lines.length > 0) {
+      complain(connection, "A request ends with a line break", null);
+      connection.lines.clear();
+    }
+  }
+
+  #lineLimit(connection: Connection): number {
+    return connection.stranger ? this.#limits.strangerLineBytes : this.#limits.lineBytes;
+  }
+
+  #endTooLong(connection: Connection): void {
+    complain(connection, `A request is at most ${this.#lineLimit(connection)} bytes long`, null);
+    connection.lines.clear();
+    connection.closing = true;
   }
 
   /** The `pid` that such a request carries is what the client believes to be; who it is, the kernel said. */
@@ -52,7 +79,7 @@ export class Reception {
     complain(connection, `Refused: ${why}`, request.requestId);
     connection.closing = true;
     this.#unreported++;
-    const now = performance.now();
+    const now = monotonicMs();
     if (now - this.#reportedAt < reportEveryMs) return;
     this.#reportedAt = now;
     const command = String(request.command).slice(0, 60);

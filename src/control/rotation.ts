@@ -1,3 +1,5 @@
+import { now as monotonicMs } from "../system/clock.ts";
+
 /**
  * Turns: everybody who waits is served in rotation, for a limited time before the event loop has its turn. A client that
  * sends without end delays others by one round, never the master's signals and timers.
@@ -10,7 +12,7 @@ export class Rotation<Member> {
   #next: NodeJS.Immediate | null = null;
   #inTurn = false;
 
-  /** `serve` handles a little, not past `until` (performance.now()), and returns whether the member waits again. */
+  /** `serve` handles a little, not past `until` (system/clock.ts), and returns whether the member waits again. */
   constructor(turnMs: number, serve: (member: Member, until: number) => boolean) {
     this.#turnMs = turnMs;
     this.#serve = serve;
@@ -50,14 +52,14 @@ export class Rotation<Member> {
   }
 
   #turn(): void {
-    const until = performance.now() + this.#turnMs;
+    const until = monotonicMs() + this.#turnMs;
     this.#inTurn = true;
     try {
       // A set visits what is added while it is walked: whoever waits again comes after the others.
       for (const member of this.#waiting) {
         this.#waiting.delete(member);
         if (this.#serve(member, until)) this.#waiting.add(member);
-        if (performance.now() > until) break;
+        if (monotonicMs() > until) break;
       }
     } finally {
       this.#inTurn = false;

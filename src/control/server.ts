@@ -4,37 +4,22 @@
  * read from, and everything held can be written down for the next image.
  */
 import type { Asker, ConnectionId, Pid } from "../core/model.ts";
+import { now as monotonicMs } from "../system/clock.ts";
 import { Acceptor, type Arrival } from "./acceptor.ts";
-import { Connection, type ConnectionState } from "./connection.ts";
-import { type Authority, defaultLimits, type Handlers, type Kernel, type Limits } from "./contract.ts";
-import { complain, Reception } from "./reception.ts";
+import { Connection, type ConnectionState, leastMissed } from "./connection.ts";
+import { type ControlState, defaultLimits, type Limits, type ServerOptions } from "./contract.ts";
+import { Reception } from "./reception.ts";
 import { Rotation } from "./rotation.ts";
 import { encodeReply } from "./wire.ts";
 
-/** Goes through a re-exec as JSON. */
-export interface ControlState {
-  listener: number | null;
-  nextId: ConnectionId;
-  connections: ConnectionState[];
-}
-
-export interface ServerOptions {
-  /** A listening, non-blocking descriptor (null: adopted connections only), or what toState() gave in the last image. */
-  from: number | null | ControlState;
-  kernel: Kernel;
-  authority: Authority;
-  handlers: Handlers;
-  limits?: Partial<Limits>;
-  /** toState() would give something else than before; takeChanges() says what. */
-  changed?(): void;
-}
+export type { ControlState } from "./contract.ts";
 
 const nothing = Buffer.alloc(0);
 
 export class CommandServer {
-  readonly #kernel: Kernel;
-  readonly #authority: Authority;
-  readonly #handlers: Handlers;
+  readonly #kernel: ServerOptions["kernel"];
+  readonly #authority: ServerOptions["authority"];
+  readonly #handlers: ServerOptions["handlers"];
   readonly #onChange: (() => void) | undefined;
   readonly #limits: Limits;
   readonly #acceptor: Acceptor | null;
@@ -53,7 +38,7 @@ export class CommandServer {
     this.#handlers = o.handlers;
     this.#onChange = o.changed;
     this.#limits = { ...defaultLimits, ...o.limits };
-    this.#reception = new Reception(o.authority, o.handlers);
+    this.#reception = new Reception(o.authority, o.handlers, this.#limits);
     this.#rotation = new Rotation(this.#limits.turnMs, (connection, until) => this.#serve(connection, until));
     const { from } = o;
     const resumed = typeof from === "object" && from !== null;
@@ -164,17 +149,10 @@ export class CommandServer {
     this.#watch(connection);
   }
 
-  /** Closes the connection that has been silent longest: one that may say nothing, else one that is owed nothing, else any. */
   #makeRoom(): boolean {
-    const rank = (connection: Connection) => (connection.stranger ? 0 : connection.owed === 0 ? 1 : 2);
-    let victim: Connection | null = null;
-    for (const connection of this.#connections.values()) {
-      if (connection.adopted) continue;
-      const order = victim === null ? -1 : rank(connection) - rank(victim);
-      if (victim === null || order < 0 || (order === 0 && connection.lastRead < victim.lastRead)) victim = connection;
-    }
-    if (victim !== null) this.#close(victim);
-    return victim !== null;
+    const connection = leastMissed(this.#connections.values());
+    if (connection !== null) this.#close(connection);
+    return connection !== null;
   }
 
   #ready(connection: Connection, readable: boolean): void {
@@ -193,8 +171,9 @@ export class CommandServer {
       connection.lastRead = ++this.#reads;
       if (length === 0) {
         connection.ended = true;
-        // A client that only closed its sending half still reads; writing nothing fails if it is gone altogether.
-        this.#kernel.write({ fd: connection.fd, buffer: nothing });
+        // A client that only closed its sending half still reads; writing nothing fails if it is gone altogether. What it
+        // said before it went counts all the same: workers ACK and close at once.
+        if (!connection.lines.hasLine()) this.#kernel.write({ fd: connection.fd, buffer: nothing });
       } else connection.lines.push(this.#readBuffer.subarray(0, length));
     } catch {
       this.#close(connection);
@@ -203,11 +182,10 @@ export class CommandServer {
 
   /** Handles some of a connection's requests; returns whether it has more that can be handled now. */
   #serve(connection: Connection, until: number): boolean {
-    for (let i = 0; i < this.#limits.requestsInRow && this.#mayHandle(connection) && performance.now() <= until; i++) {
+    for (let i = 0; i < this.#limits.requestsInRow && this.#mayHandle(connection) && monotonicMs() <= until; i++) {
       const line = connection.lines.next();
       if (line === null) break;
-      if (line.length > this.#lineLimit(connection)) this.#endTooLong(connection);
-      else this.#reception.handle(connection, line);
+      this.#reception.handle(connection, line);
     }
     if (!connection.closed) this.#settle(connection);
     this.#rotation.delete(connection);
@@ -222,7 +200,7 @@ export class CommandServer {
   #settle(connection: Connection): void {
     this.#note(connection);
     const waiting = connection.lines.hasLine();
-    if (!waiting) this.#checkUnfinished(connection);
+    if (!waiting) this.#reception.checkUnfinished(connection);
     this.#flush(connection);
     if (connection.closed) return;
     this.#heldBytes += connection.weigh();
@@ -232,26 +210,6 @@ export class CommandServer {
       this.#watch(connection);
       if (waiting && this.#mayHandle(connection)) this.#rotation.add(connection);
     }
-  }
-
-  /** What can no longer become a request: too long, or left without its line break. */
-  #checkUnfinished(connection: Connection): void {
-    if (connection.closing) return;
-    if (connection.lines.length > this.#lineLimit(connection)) this.#endTooLong(connection);
-    else if (connection.ended && connection.lines.length > 0) {
-      complain(connection, "A request ends with a line break", null);
-      connection.lines.clear();
-    }
-  }
-
-  #lineLimit(connection: Connection): number {
-    return connection.stranger ? this.#limits.strangerLineBytes : this.#limits.lineBytes;
-  }
-
-  #endTooLong(connection: Connection): void {
-    complain(connection, `A request is at most ${this.#lineLimit(connection)} bytes long`, null);
-    connection.lines.clear();
-    connection.closing = true;
   }
 
   #flush(connection: Connection): void {

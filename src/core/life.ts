@@ -42,7 +42,8 @@ export function bury(turn: Turn, worker: Worker, event: Ending): void {
     workers: state.workers.filter((other) => other.id !== worker.id),
     counters: counted(state.counters, cause),
   });
-  const expected = worker.phase.kind === "told" || worker.phase.kind === "killed" || isStopping(state);
+  const cancelled = cause.kind === "unspawned" && cause.errno === "ECANCELED";
+  const expected = worker.phase.kind === "told" || worker.phase.kind === "killed" || cancelled || isStopping(state);
   const code = exitCodeOf(cause);
   if (!state.config.respawn && code !== 0 && state.exitCode === 0) set(turn, { exitCode: code });
   const exited = event.kind === "exited" ? event : { cpuMs: 0, maxRssBytes: 0, lastWords: null };

@@ -73,3 +73,14 @@ export const execFailed = (reason: string) =>
 export const canarySoaking = (count: number, ms: Millis) =>
   `Canary: ${count} new ${count === 1 ? "worker is" : "workers are"} ready; watching for ${duration(ms)}`;
 export const canaryPassed = "Canary passed; replacing the rest";
+
+export function preload(path: string, progress: "loading" | "active" | "off", reason: string | null): string {
+  switch (progress) {
+    case "loading":
+      return `Preloading ${path}`;
+    case "active":
+      return `Preloaded ${path}: workers are forked from it`;
+    case "off":
+      return `${path} is not preloaded: ${reason ?? "unknown"}. Workers are started by exec`;
+  }
+}

@@ -6,32 +6,18 @@
  * A rule that waits for a moment asks to be woken then (`wake`); there are no timers to lose.
  */
 
-import { becomeReady, countFailure, exitCodeOf } from "./life.ts";
 import * as messages from "./messages.ts";
-import type { Millis, Worker } from "./model.ts";
-import {
-  census,
-  heldSlots,
-  isPoolReady,
-  isReady,
-  isServing,
-  isStale,
-  isStopping,
-  readyCount,
-  wasReady,
-} from "./pool.ts";
-import { answer, log, random, set, setWorker, setWorkers, type Turn, wake } from "./turn.ts";
-import { announce, failUpgrade, finishUpgrade, launchOf, setUpgrade } from "./upgrade.ts";
+import type { Worker } from "./model.ts";
+import { census, heldSlots, isPoolReady, isReady, isServing, isStale, isStopping, readyCount } from "./pool.ts";
+import { ackByTime, stopUnacked } from "./rules/acks.ts";
+import { recycleWorn } from "./rules/recycling.ts";
+import { exitWhenEmpty, giveUp, killOverdue, tellAll } from "./rules/stopping.ts";
+import { tell } from "./rules/tell.ts";
+import { completeUpgrade, endHungCheck, judgeUpgrade } from "./rules/upgrading.ts";
+import { answer, log, random, set, type Turn, wake } from "./turn.ts";
+import { announce, launchOf } from "./upgrade.ts";
 
-/** A new image that has not proved itself by then is not going to; the old one goes on. */
-export const checkTimeoutMs = 30_000;
-/** A worker that never was ready, or that hangs, has no requests to finish: told to go it gets this long, even without -t. */
-export const hungKillMs = 10_000;
-/** What still runs beside the workers when PID 1 exits gets this long between SIGTERM and SIGKILL. */
-export const sweepMs = 2_000;
-/** How often worker memory is looked at where --max-rss is on. */
-export const measureEveryMs = 5_000;
-
+/** Those about how many workers run are below; the rest are in rules/, by what they are about. */
 const rules: readonly ((turn: Turn) => void)[] = [
   ackByTime,
   stopUnacked,
@@ -41,8 +27,8 @@ const rules: readonly ((turn: Turn) => void)[] = [
   retireExcess,
   recycleWorn,
   completeUpgrade,
-  spawnMissing,
   giveUp,
+  spawnMissing,
   tellAll,
   killOverdue,
   exitWhenEmpty,
@@ -51,77 +37,6 @@ const rules: readonly ((turn: Turn) => void)[] = [
 
 export function reconcile(turn: Turn): void {
   for (const rule of rules) rule(turn);
-}
-
-/** `-m SECONDS`: a worker that has run this long counts as up. */
-function ackByTime(turn: Turn): void {
-  const { ackMode } = turn.state.config;
-  if (ackMode.kind !== "timer") return;
-  for (const worker of turn.state.workers) {
-    if (worker.phase.kind !== "starting") continue;
-    const dueAt = worker.spawnedAt + ackMode.ms;
-    if (turn.now >= dueAt) becomeReady(turn, worker);
-    else wake(turn, dueAt);
-  }
-}
-
-/** `--ack-timeout`: a worker not ready in time is stopped and counts as dead before its ACK. */
-function stopUnacked(turn: Turn): void {
-  const { ackTimeoutMs } = turn.state.config;
-  if (ackTimeoutMs === null) return;
-  for (const worker of turn.state.workers) {
-    if (worker.phase.kind !== "starting") continue;
-    const dueAt = Math.max(worker.spawnedAt + ackTimeoutMs, worker.deadline ?? 0);
-    if (turn.now < dueAt) {
-      wake(turn, dueAt);
-      continue;
-    }
-    countFailure(turn, worker, { kind: "unacked", afterMs: turn.now - worker.spawnedAt });
-    tell(turn, (other) => other.id === worker.id);
-  }
-}
-
-function endHungCheck(turn: Turn): void {
-  const { handover } = turn.state;
-  if (handover?.phase !== "checking") return;
-  const dueAt = handover.startedAt + checkTimeoutMs;
-  if (turn.now < dueAt) return wake(turn, dueAt);
-  // The check's end comes back as `checked`, with the reason that the shell gives.
-  turn.effects.push({ kind: "end-check" });
-}
-
-/** Watches the canaries, and fails an upgrade whose new workers die or that takes too long. */
-function judgeUpgrade(turn: Turn): void {
-  const { state, now } = turn;
-  if (state.mode.kind !== "upgrading") return;
-  const { upgrade } = state.mode;
-  const { config } = state;
-  const { current } = census(state);
-  if (upgrade.deaths >= config.upgradeMaxDeaths) return failUpgrade(turn, upgrade, messages.upgradeDied(upgrade));
-  if (config.upgradeTimeoutMs !== null && !upgrade.paused) {
-    const dueAt = upgrade.startedAt + config.upgradeTimeoutMs;
-    if (now >= dueAt) {
-      return failUpgrade(
-        turn,
-        upgrade,
-        messages.upgradeTimedOut(upgrade, config.upgradeTimeoutMs, current.ready, config.number),
-      );
-    }
-    wake(turn, dueAt);
-  }
-  if (upgrade.canary === null || upgrade.canaryPassed) return;
-  const { count, soakMs } = upgrade.canary;
-  if (upgrade.deaths > 0) return failUpgrade(turn, upgrade, messages.upgradeDied(upgrade));
-  if (current.ready < Math.min(count, config.number)) return;
-  if (upgrade.soakingSince === null) {
-    setUpgrade(turn, { ...upgrade, soakingSince: now });
-    announce(turn, upgrade, messages.canarySoaking(count, soakMs));
-    return wake(turn, now + soakMs);
-  }
-  const dueAt = upgrade.soakingSince + soakMs;
-  if (now < dueAt) return wake(turn, dueAt);
-  setUpgrade(turn, { ...upgrade, canaryPassed: true });
-  announce(turn, upgrade, messages.canaryPassed);
 }
 
 /**
@@ -174,61 +89,6 @@ function retireExcess(turn: Turn): void {
   current.sort((a, b) => Number(isReady(a)) - Number(isReady(b)) || b.slot - a.slot);
   const going = new Set(current.slice(0, excess).map((worker) => worker.id));
   tell(turn, (worker) => going.has(worker.id));
-}
-
-/** `--max-rss`, `--max-age`, watchdog: marks one worker at a time; its replacement is ready before it goes. */
-function recycleWorn(turn: Turn): void {
-  const { state, now } = turn;
-  const { config } = state;
-  if (state.mode.kind !== "running") return;
-  if (config.maxRssBytes !== null) {
-    if (state.measureAt === null || now >= state.measureAt) {
-      const pids = state.workers.flatMap((worker) => (isReady(worker) && worker.pid !== null ? [worker.pid] : []));
-      if (pids.length > 0) turn.effects.push({ kind: "measure", pids });
-      set(turn, { measureAt: now + measureEveryMs });
-    }
-    wake(turn, turn.state.measureAt);
-  }
-  if (state.workers.some((worker) => isServing(worker) && worker.recycle !== null)) return;
-  for (const worker of state.workers) {
-    if (!isReady(worker)) continue;
-    const recycle = wornOut(turn, worker);
-    if (recycle === null) continue;
-    log(turn, "info", `${messages.worker(worker)} will be replaced: ${recycle.reason}`, {
-      slot: worker.slot,
-      pid: worker.pid,
-    });
-    return setWorker(turn, worker.id, { recycle });
-  }
-}
-
-function wornOut(turn: Turn, worker: Worker): Worker["recycle"] {
-  const { config } = turn.state;
-  if (config.maxRssBytes !== null && worker.rssBytes !== null && worker.rssBytes > config.maxRssBytes) {
-    return { reason: `it uses ${Math.round(worker.rssBytes / 2 ** 20)} MiB of memory`, killMs: null };
-  }
-  if (worker.maxAgeAt !== null) {
-    if (turn.now >= worker.maxAgeAt)
-      return { reason: `it has run for ${messages.duration(turn.now - worker.spawnedAt)}`, killMs: null };
-    wake(turn, worker.maxAgeAt);
-  }
-  if (config.watchdogMs !== null && config.ackMode.kind === "notify") {
-    const dueAt =
-      (worker.watchdogAt ?? (worker.phase.kind === "ready" ? worker.phase.since : turn.now)) + config.watchdogMs;
-    if (turn.now >= dueAt) {
-      return { reason: `it sent no WATCHDOG=1 for ${messages.duration(config.watchdogMs)}`, killMs: hungKillMs };
-    }
-    wake(turn, dueAt);
-  }
-  return null;
-}
-
-/** Done when the new generation is fully ready and every old worker has been told to go. */
-function completeUpgrade(turn: Turn): void {
-  const { state } = turn;
-  if (state.mode.kind !== "upgrading" || !state.mode.upgrade.canaryPassed) return;
-  const { current, stale } = census(state);
-  if (current.ready >= state.config.number && stale.serving === 0) finishUpgrade(turn, state.mode.upgrade);
 }
 
 /** Starts what is missing: lowest free slot first, each slot after its own backoff, within the limits. */
@@ -308,84 +168,6 @@ function newWorker(turn: Turn, id: number, slot: number): Worker {
   };
 }
 
-/** `--give-up-after`: the orchestrator shall see a crash loop, not we hide it. */
-function giveUp(turn: Turn): void {
-  const { state, now } = turn;
-  const { giveUpAfter } = state.config;
-  if (giveUpAfter === null || state.mode.kind !== "running" || state.deathsInRow < giveUpAfter) return;
-  const last = state.recentDeaths.at(-1);
-  log(
-    turn,
-    "error",
-    `Giving up: ${state.deathsInRow} deaths in a row before an ACK${last ? `; the last: ${messages.death(last)}` : ""}`,
-  );
-  turn.effects.push({ kind: "announce", state: "STOPPING=1" });
-  set(turn, {
-    mode: {
-      kind: "stopping",
-      since: now,
-      signal: "graceful",
-      tellAt: now,
-      killAt: graceEnd(turn),
-      exitCode: last ? exitCodeOf(last.cause) || 1 : 1,
-      requests: 1,
-    },
-  });
-}
-
-/** While stopping, after the drain delay, every living worker has been told: also one born a moment ago. */
-function tellAll(turn: Turn): void {
-  const { mode } = turn.state;
-  if (mode.kind !== "stopping") return;
-  if (turn.now < mode.tellAt) return wake(turn, mode.tellAt);
-  tell(turn, () => true, mode.signal);
-}
-
-/** SIGKILL for whoever was told to go and did not, and for everybody at the end of the grace period. */
-function killOverdue(turn: Turn): void {
-  const { mode } = turn.state;
-  const graceEndsAt = mode.kind === "stopping" ? mode.killAt : null;
-  const killed: string[] = [];
-  setWorkers(turn, (worker) => {
-    if (worker.pid === null || worker.phase.kind === "killed") return worker;
-    const dueAt = earliest(graceEndsAt, worker.phase.kind === "told" ? worker.phase.killAt : null);
-    if (dueAt === null) return worker;
-    if (turn.now < dueAt) {
-      wake(turn, dueAt);
-      return worker;
-    }
-    killed.push(messages.worker(worker));
-    turn.effects.push({ kind: "signal", id: worker.id, pid: worker.pid, signal: "SIGKILL" });
-    return { ...worker, phase: { kind: "killed", since: turn.now, wasReady: wasReady(worker) } };
-  });
-  for (const name of killed) log(turn, "error", `${name} did not finish in time; sent SIGKILL`);
-}
-
-/** The last worker is gone: as PID 1 sweep what else runs, then exit. */
-function exitWhenEmpty(turn: Turn): void {
-  const { state, now } = turn;
-  const { mode } = state;
-  if (mode.kind === "sweeping") {
-    if (mode.killAt === null) return;
-    if (now < mode.killAt) return wake(turn, mode.killAt);
-    turn.effects.push({ kind: "signal-rest", signal: "SIGKILL" });
-    return set(turn, { mode: { ...mode, killAt: null } });
-  }
-  if (mode.kind === "gone" || state.workers.length > 0) return;
-  const ranOut = !state.config.respawn && mode.kind === "running" && state.counters.starts >= state.config.number;
-  if (mode.kind !== "stopping" && !ranOut) return;
-  const exitCode = (mode.kind === "stopping" ? mode.exitCode : null) ?? (state.config.respawn ? 0 : state.exitCode);
-  if (!state.about.isPid1) {
-    log(turn, "info", "All workers are gone; exiting", { code: exitCode });
-    turn.effects.push({ kind: "exit", code: exitCode });
-    return set(turn, { mode: { kind: "gone" } });
-  }
-  turn.effects.push({ kind: "signal-rest", signal: "SIGTERM" });
-  const killAt = earliest(now + sweepMs, mode.kind === "stopping" ? mode.killAt : null);
-  set(turn, { mode: { kind: "sweeping", killAt, exitCode } });
-  wake(turn, killAt);
-}
-
 /** Remembers the first time that all were ready, and answers whoever waits for readiness. */
 function noticeReady(turn: Turn): void {
   const { state } = turn;
@@ -399,33 +181,4 @@ function noticeReady(turn: Turn): void {
   for (const asker of state.waiters)
     answer(turn, asker, `Ready: ${readyCount(state)} of ${state.config.number} workers`);
   set(turn, { waiters: [] });
-}
-
-/** Tells workers to go, once each. Returns how many were told. */
-function tell(turn: Turn, whom: (worker: Worker) => boolean, signal: string = "graceful"): number {
-  let told = 0;
-  setWorkers(turn, (worker) => {
-    if ((worker.phase.kind !== "starting" && worker.phase.kind !== "ready") || worker.pid === null || !whom(worker))
-      return worker;
-    told += 1;
-    turn.effects.push({ kind: "signal", id: worker.id, pid: worker.pid, signal });
-    const ready = isReady(worker);
-    const hungMs = ready || isStopping(turn.state) ? (worker.recycle?.killMs ?? null) : hungKillMs;
-    const patience = turn.state.config.signalTimeoutMs ?? hungMs;
-    return {
-      ...worker,
-      phase: { kind: "told", since: turn.now, wasReady: ready, killAt: patience === null ? null : turn.now + patience },
-    };
-  });
-  return told;
-}
-
-function graceEnd(turn: Turn): Millis | null {
-  const { gracePeriodMs } = turn.state.config;
-  return gracePeriodMs === null ? null : turn.now + gracePeriodMs;
-}
-
-function earliest(a: Millis | null, b: Millis | null): Millis | null {
-  if (a === null || b === null) return a ?? b;
-  return Math.min(a, b);
 }

@@ -40,6 +40,8 @@ export function record(turn: Turn, event: Event): void {
       return setWorkers(turn, (worker) =>
         worker.pid === event.pid ? { ...worker, pinged: { at: now, requestId: event.requestId } } : worker,
       );
+    case "preloaded":
+      return recordPreload(turn, event);
     case "notified":
       return recordNotice(turn, event);
     case "measured":
@@ -111,6 +113,13 @@ function recordAck(turn: Turn, event: Extract<Event, { kind: "acked" }>): void {
   }
   if (wasReady(worker)) return log(turn, "info", `${name} has ACKed already; the second ACK changes nothing`);
   if (worker.phase.kind === "starting") becomeReady(turn, worker);
+}
+
+function recordPreload(turn: Turn, event: Extract<Event, { kind: "preloaded" }>): void {
+  const { path, progress, reason } = event;
+  const { about, generation } = turn.state;
+  set(turn, { about: { ...about, preload: { path, active: progress === "active", reason } } });
+  log(turn, progress === "off" ? "error" : "info", messages.preload(path, progress, reason), { path, generation });
 }
 
 function recordNotice(turn: Turn, event: Extract<Event, { kind: "notified" }>): void {

@@ -1,6 +1,6 @@
 /** The life of an upgrade after the re-exec: begin, fail, finish. The rules decide when; this file says what that means. */
 import * as messages from "./messages.ts";
-import type { Asker, Launch, State, Upgrade, UpgradeRequest } from "./model.ts";
+import type { Asker, Generation, Launch, State, Upgrade, UpgradeRequest } from "./model.ts";
 import { answer, log, progress, refuse, set, type Turn } from "./turn.ts";
 
 /** Takes the next generation number. An upgrade that was under way starts over, and its askers get this one's answer. */
@@ -24,7 +24,8 @@ export function beginUpgrade(turn: Turn, request: UpgradeRequest, launch: Launch
     mode: { kind: "upgrading", upgrade },
     generation: to,
     lastGeneration: to,
-    launches: { ...state.launches, [to]: launch },
+    // One in between that did not get through is not started again.
+    launches: { ...only(state, upgrade.from), [to]: launch },
     backoffs: [],
     deathsInRow: 0,
   });
@@ -40,6 +41,7 @@ export function failUpgrade(turn: Turn, upgrade: Upgrade, reason: string): void 
   set(turn, {
     mode: { kind: "running" },
     generation: upgrade.from,
+    launches: only(state, upgrade.from),
     backoffs: state.backoffs.filter((backoff) => backoff.generation === upgrade.from),
     deathsInRow: 0,
     lastUpgrade: {
@@ -79,6 +81,11 @@ export function announce(turn: Turn, upgrade: Upgrade, message: string): void {
 
 export function setUpgrade(turn: Turn, upgrade: Upgrade): void {
   set(turn, { mode: { kind: "upgrading", upgrade } });
+}
+
+function only({ launches }: State, generation: Generation): State["launches"] {
+  const launch = launches[generation];
+  return launch === undefined ? {} : { [generation]: launch };
 }
 
 /** What workers of the wanted generation are started from. */

@@ -41,6 +41,11 @@ const foreign = /^(EINHORN_|LISTEN_(FDS|PID|FDNAMES)$|NOTIFY_SOCKET$|WATCHDOG_|S
 
 /** "K=V" strings, as execve(2) takes them. */
 export function workerEnvironment(order: WorkerEnvironment): string[] {
+  return [...inheritedVariables(order.launchEnv), ...workerVariables(order)];
+}
+
+/** What is said to this worker alone. */
+export function workerVariables(order: Omit<WorkerEnvironment, "launchEnv">): string[] {
   const { masterPid, sockPath, sockFd, slot, generation, notifySocket, watchdogMs } = order;
   const variables = [
     `EINHORN_MASTER_PID=${masterPid}`,
@@ -53,10 +58,11 @@ export function workerEnvironment(order: WorkerEnvironment): string[] {
   if (sockFd !== null) variables.push(`EINHORN_SOCK_FD=${sockFd}`);
   if (notifySocket !== null) variables.push(`NOTIFY_SOCKET=${notifySocket}`);
   if (watchdogMs !== null) variables.push(`WATCHDOG_USEC=${Math.round(watchdogMs * 1000)}`);
-  return [...inherited(order.launchEnv), ...variables];
+  return variables;
 }
 
-function inherited(env: Readonly<Record<string, string>>): string[] {
+/** What einhorn was started with, less what speaks of another master. */
+export function inheritedVariables(env: Readonly<Record<string, string>>): string[] {
   const kept: string[] = [];
   for (const [name, value] of Object.entries(env)) {
     if (foreign.test(name)) continue;

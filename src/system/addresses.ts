@@ -1,6 +1,6 @@
 /** Socket addresses between text and the kernel's bytes (ip(7), ipv6(7), unix(7): struct sockaddr_in, _in6, _un). */
-import { isIPv4, isIPv6 } from "node:net";
 import { endianness, networkInterfaces } from "node:os";
+import { isIPv4, isIPv6 } from "../options/address.ts";
 
 export const families = { AF_UNIX: 1, AF_INET: 2, AF_INET6: 10 } as const;
 export type Family = keyof typeof families;
@@ -27,7 +27,9 @@ export function ipAddress(ip: string, port: number): { family: Family; bytes: Ui
 export function unixAddress(path: string): Uint8Array {
   const abstract = path.startsWith("@");
   const text = Buffer.from(path);
-  if (text.length > unixPathBytesMax) throw new RangeError(`${text.length} bytes; ${unixPathBytesMax} are possible`);
+  // An abstract name needs no byte for its end, so that one may fill sun_path.
+  if (text.length > unixPathBytesMax + (abstract ? 1 : 0))
+    throw new RangeError(`${text.length} bytes; ${unixPathBytesMax} are possible`);
   // A path ends with a zero byte; an abstract name begins with one and is as long as the address.
   const bytes = Buffer.alloc(2 + text.length + (abstract ? 0 : 1));
   writeFamily(bytes, families.AF_UNIX);

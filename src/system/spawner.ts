@@ -1,7 +1,7 @@
 /** From the core's order to a running worker: files to try, descriptors, environment, limits, user. */
 import { closeSync } from "node:fs";
 import type { Launch, Pid } from "../core/model.ts";
-import { type WorkerSocket, workerEnvironment } from "../core/worker-env.ts";
+import { inheritedVariables, type WorkerSocket, workerVariables } from "../core/worker-env.ts";
 import type { Options } from "../options.ts";
 import type { Listener } from "./listeners.ts";
 import { native } from "./native.ts";
@@ -28,14 +28,23 @@ export interface SpawnContext {
   nofile: { soft: number; hard: number } | null;
 }
 
-/** The worker's pid, and with `-g` our end of its own connection. Throws {code, syscall} when it cannot be executed. */
-export function spawnWorker(order: SpawnOrder, context: SpawnContext): { pid: Pid; connection: number | null } {
-  const { options, listeners, nofile } = context;
-  const { worker, config } = options;
+/** What one worker gets beside what its generation has: `fds` become 3, 4, ..., `variables` are "K=V" strings. */
+export interface Outfit {
+  fds: readonly number[];
+  variables: readonly string[];
+  /** PR_SET_PDEATHSIG; 0 is none. */
+  deathSignal: number;
+  /** With `-g`: our end of the worker's own connection. */
+  connection: number | null;
+  /** Ours to close when the worker has its copies. */
+  close: readonly number[];
+}
+
+export function outfitWorker(order: { slot: number; generation: number }, context: SpawnContext): Outfit {
+  const { options, listeners } = context;
   const fds = listeners.map((listener) => listener.fds[0] as number);
   const pair = options.commandSocketAsFd ? native.socketPair({ type: sockStream }) : null;
-  const env = workerEnvironment({
-    launchEnv: order.launch.env,
+  const variables = workerVariables({
     sockets: listeners.map((listener, index) => workerSocket(listener, options, index)),
     masterPid: process.pid,
     sockPath: context.socketPath,
@@ -43,30 +52,50 @@ export function spawnWorker(order: SpawnOrder, context: SpawnContext): { pid: Pi
     slot: order.slot,
     generation: order.generation,
     notifySocket: context.notifySocket,
-    watchdogMs: config.watchdogMs,
+    watchdogMs: options.config.watchdogMs,
   });
-  const program = order.launch.argv[0] ?? "";
+  return {
+    fds: pair === null ? fds : [...fds, pair[1]],
+    variables,
+    deathSignal: options.killChildrenOnExit ? deathSignal(options) : 0,
+    connection: pair === null ? null : pair[0],
+    close: pair === null ? [] : [pair[1]],
+  };
+}
+
+/** What all workers of a launch are started with: directory, limits, user. Also what a zygote is started with, for its forks inherit it. */
+export function settingsOf(launch: Launch, { options, nofile }: Pick<SpawnContext, "options" | "nofile">) {
+  const { worker } = options;
   const limits = nofile === null ? [] : [{ resource: rlimitNofile, ...nofile }];
+  return {
+    cwd: launch.cwd,
+    limits: [...limits, ...worker.limits],
+    ...(worker.umask === null ? {} : { umask: worker.umask }),
+    ...(worker.user === null ? {} : worker.user),
+    ...(worker.oomScoreAdj === null ? {} : { oomScoreAdj: worker.oomScoreAdj }),
+    ...(worker.nice === null ? {} : { nice: worker.nice }),
+    ...(options.killChildrenOnExit ? { deathSignal: deathSignal(options) } : {}),
+  };
+}
+
+/** The worker's pid, and with `-g` our end of its own connection. Throws {code, syscall} when it cannot be executed. */
+export function spawnWorker(order: SpawnOrder, context: SpawnContext): { pid: Pid; connection: number | null } {
+  const outfit = outfitWorker(order, context);
+  const { launch } = order;
   try {
     const pid = native.spawn({
-      files: candidatesOf(program, order.launch.env.PATH),
-      args: order.launch.argv,
-      env,
-      fds: pair === null ? fds : [...fds, pair[1]],
-      cwd: order.launch.cwd,
-      limits: [...limits, ...worker.limits],
-      ...(worker.umask === null ? {} : { umask: worker.umask }),
-      ...(worker.user === null ? {} : worker.user),
-      ...(worker.oomScoreAdj === null ? {} : { oomScoreAdj: worker.oomScoreAdj }),
-      ...(worker.nice === null ? {} : { nice: worker.nice }),
-      ...(options.killChildrenOnExit ? { deathSignal: deathSignal(options) } : {}),
+      ...settingsOf(launch, context),
+      files: candidatesOf(launch.argv[0] ?? "", launch.env.PATH),
+      args: launch.argv,
+      env: [...inheritedVariables(launch.env), ...outfit.variables],
+      fds: outfit.fds,
     });
-    return { pid, connection: pair === null ? null : pair[0] };
+    return { pid, connection: outfit.connection };
   } catch (error) {
-    if (pair !== null) closeSync(pair[0]);
+    if (outfit.connection !== null) closeSync(outfit.connection);
     throw error;
   } finally {
-    if (pair !== null) closeSync(pair[1]);
+    for (const fd of outfit.close) closeSync(fd);
   }
 }
 
@@ -83,7 +112,8 @@ function workerSocket(listener: Listener, options: Options, index: number): Work
   return {
     fd: firstWorkerFd + index,
     family: listener.family,
-    name: bind?.name ?? listener.text,
+    // A passed socket goes on under the name it was passed by.
+    name: bind?.name ?? (bind?.target.kind === "fd-name" ? bind.target.name : listener.text),
     address: listener.port === null ? { path: address } : { host: address.slice(0, at), port: listener.port },
   };
 }

@@ -6,6 +6,7 @@ import path from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { startLoad } from "../support/load.ts";
+import { until } from "../support/until.ts";
 import { image } from "./harness.ts";
 
 const directory = path.resolve(import.meta.dirname, "../../examples/docker-compose");
@@ -43,7 +44,11 @@ test("compose: healthy, upgraded under load by exec, stopped with exit 0", async
   try {
     run("up", "--detach");
     const id = run("ps", "-q", "app");
-    while (docker("inspect", "-f", "{{.State.Health.Status}}", id) !== "healthy") await sleep(200);
+    await until(
+      "the service to be healthy",
+      () => docker("inspect", "-f", "{{.State.Health.Status}}", id) === "healthy",
+      () => docker("logs", id),
+    );
     const load = startLoad({ port });
     await load.served(50);
     run("exec", "-T", "app", "einhornsh", "upgrade");
@@ -101,7 +106,11 @@ test("swarm: a rolling update of the stack loses no request", async () => {
   if (!joined) docker("swarm", "init", "--advertise-addr", "127.0.0.1");
   try {
     deploy("1");
-    while (!replicas().startsWith("2/2")) await sleep(300);
+    await until(
+      "two tasks",
+      () => replicas().startsWith("2/2"),
+      () => docker("service", "ps", "--no-trunc", `${stack}_app`),
+    );
     docker(
       ...["run", "--detach", "--name", client, "--network", `${stack}_service`, "--volume", `${support}:/support:ro`],
       ...[image("node:24"), "node", "--input-type=module", "--eval", CLIENT],
@@ -110,10 +119,15 @@ test("swarm: a rolling update of the stack loses no request", async () => {
     deploy("2");
     const state = (): string =>
       docker("service", "inspect", "-f", "{{if .UpdateStatus}}{{.UpdateStatus.State}}{{end}}", `${stack}_app`);
-    while (state() !== "completed") {
-      assert.doesNotMatch(state(), /rollback|paused/);
-      await sleep(300);
-    }
+    await until(
+      "the update to be complete",
+      () => {
+        assert.doesNotMatch(state(), /rollback|paused/);
+        return state() === "completed";
+      },
+      () => docker("service", "ps", "--no-trunc", `${stack}_app`),
+      { limitMs: 120_000 },
+    );
     await sleep(1000);
     docker("stop", "-t", "20", client);
     const report = JSON.parse(docker("logs", client)) as { ok: number; errors: string[] };
@@ -122,7 +136,10 @@ test("swarm: a rolling update of the stack loses no request", async () => {
   } finally {
     spawnSync("docker", ["rm", "-f", client]);
     docker("stack", "rm", stack);
-    while (docker("ps", "-q", "--filter", `label=com.docker.stack.namespace=${stack}`) !== "") await sleep(200);
+    await until(
+      "the stack to be gone",
+      () => docker("ps", "-q", "--filter", `label=com.docker.stack.namespace=${stack}`) === "",
+    );
     if (!joined) docker("swarm", "leave", "--force");
   }
 });

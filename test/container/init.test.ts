@@ -37,6 +37,7 @@ test("docker stop ends the program by its own SIGTERM handler and keeps its exit
 
 test("docker stop of a program without a handler exits 143", async () => {
   await using app = await once(["sleep", "1000"]);
+  await app.untilRunning("sleep 1000");
   assert.equal((await app.stop(20)).exitCode, 143, await app.logs());
 });
 

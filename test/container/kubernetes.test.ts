@@ -7,8 +7,9 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parse } from "yaml";
 import { startLoad } from "../support/load.ts";
+import { until } from "../support/until.ts";
 import { type Einhorn, startEinhorn } from "./harness.ts";
-import { type PodContainer, type Probe, startKubelet } from "./prober.ts";
+import { type Kubelet, type PodContainer, type Probe, startKubelet } from "./prober.ts";
 
 interface Container extends PodContainer {
   readonly name: string;
@@ -91,19 +92,30 @@ const kubeletFor = (app: Einhorn, container: PodContainer, graceSeconds: number)
     graceSeconds,
   );
 
+const untilReady = (kubelet: Kubelet, app: Einhorn): Promise<void> =>
+  until(
+    "the pod to be ready",
+    () => kubelet.isReady(),
+    () => app.logs(),
+  );
+
 test("a changed ConfigMap upgrades in place, and deleting the pod loses nothing either", async () => {
   using volumes = new Volumes();
   await using app = await startInPod(find("app"), volumes);
   const kubelet = kubeletFor(app, find("app"), pod.terminationGracePeriodSeconds);
   await kubelet.begin();
-  await kubelet.untilReady();
+  await untilReady(kubelet, app);
   await using sidecar = await startInPod(find("upgrade-on-change"), volumes);
   const before = await app.identity();
   const load = startLoad({ host: app.host, port: app.port(), pauseMs: 2 });
   await load.served(50);
 
   volumes.write({ ...files, "settings.json": '{ "greeting": "good day" }' });
-  while (!load.soFar().bodies.has("good day")) await load.served(10);
+  await until(
+    "the new greeting",
+    () => load.soFar().bodies.has("good day"),
+    async () => `${await sidecar.logs()}\n${await app.logs()}`,
+  );
   await sidecar.untilLogged(/changed/);
   assert.equal(await app.identity(), before);
   assert.deepEqual(kubelet.events(), ["ready"]);
@@ -133,10 +145,10 @@ test("a master that answers nothing is restarted by its liveness probe", async (
   const quick = { ports, args, startupProbe, readinessProbe, livenessProbe: faster(livenessProbe) };
   const kubelet = kubeletFor(app, quick, 1);
   await kubelet.begin();
-  await kubelet.untilReady();
+  await untilReady(kubelet, app);
   process.kill((await app.inspect()).State.Pid, "SIGSTOP");
-  while (kubelet.restarts() === 0) await sleep(50);
-  await kubelet.untilReady();
+  await until("a restart", () => kubelet.restarts() > 0);
+  await untilReady(kubelet, app);
   assert.ok(kubelet.events().includes("liveness failed"));
   assert.ok(kubelet.events().includes("killed at the end of the grace period"));
   await kubelet.delete();

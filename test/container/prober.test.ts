@@ -5,6 +5,7 @@ import http from "node:http";
 import type { AddressInfo } from "node:net";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { until } from "../support/until.ts";
 import { type Probe, type Runtime, startKubelet } from "./prober.ts";
 import type { Ended } from "./running.ts";
 
@@ -54,7 +55,7 @@ test("readiness is asked only after the startup probe has succeeded", async (t) 
   await sleep(100);
   assert.equal(asked.includes("/readyz"), false);
   statuses["/startupz"] = 200;
-  await kubelet.untilReady();
+  await until("readiness", () => kubelet.isReady());
   await kubelet.delete();
   assert.deepEqual(kubelet.events(), ["ready"]);
 });
@@ -71,7 +72,7 @@ test("liveness that fails as often as allowed restarts the container, and SIGKIL
   await sleep(100);
   assert.deepEqual(signals, []);
   statuses["/livez"] = 0;
-  while (kubelet.restarts() === 0) await sleep(5);
+  await until("a restart", () => kubelet.restarts() > 0, undefined, { everyMs: 5 });
   statuses["/livez"] = 200;
   assert.deepEqual(signals, ["SIGTERM", "SIGKILL", "start"]);
   await kubelet.delete();
@@ -82,6 +83,6 @@ test("a startup probe that never succeeds restarts the container", async (t) => 
   t.after(() => server.close());
   const kubelet = startKubelet(runtime, { startupProbe: probe("/startupz", { failureThreshold: 3 }) }, 1);
   await kubelet.begin();
-  while (kubelet.restarts() < 2) await sleep(5);
+  await until("two restarts", () => kubelet.restarts() >= 2);
   await kubelet.delete();
 });

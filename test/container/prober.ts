@@ -110,9 +110,6 @@ export function startKubelet(runtime: Runtime, container: PodContainer, terminat
     events: () => [...events],
     restarts: () => restarts,
     isReady: () => ready,
-    untilReady: async (): Promise<void> => {
-      while (!ready) await sleep(20);
-    },
     /** As deleting the pod does. */
     delete: (): Promise<Ended> => {
       deleted = true;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
+import { until } from "../support/until.ts";
 import { type Einhorn, PLAIN, PROBE_PORT, startEinhorn } from "./harness.ts";
 
 const PROBED = ["--http", `0.0.0.0:${PROBE_PORT}`, ...PLAIN];
@@ -48,7 +48,12 @@ test("/readyz stays 200 through an upgrade that fails", async () => {
 
 test("before the first worker is ready only /livez answers 200, and einhornsh ready exits 1", async () => {
   await using app = await startEinhorn({ options: PROBED, version: "hangs", until: "running" });
-  while ((await app.get("/livez", PROBE_PORT).catch(() => ({ status: 0 }))).status !== 200) await sleep(50);
+  const livez = () => app.get("/livez", PROBE_PORT).catch(() => ({ status: 0 }));
+  await until(
+    "/livez to answer 200",
+    async () => (await livez()).status === 200,
+    () => app.logs(),
+  );
   assert.equal((await app.get("/startupz", PROBE_PORT)).status, 503);
   const ready = await app.get("/readyz", PROBE_PORT);
   assert.equal(ready.status, 503);

@@ -5,6 +5,7 @@ import os from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ExecResult, getContainerRuntimeClient, StartedTestContainer } from "testcontainers";
+import { until } from "../support/until.ts";
 
 type Runtime = Awaited<ReturnType<typeof getContainerRuntimeClient>>;
 type Dockerode = Runtime["container"]["dockerode"];
@@ -99,11 +100,11 @@ export class Einhorn implements AsyncDisposable {
 
   /** Waits until the log has a match. */
   async untilLogged(pattern: RegExp): Promise<void> {
-    for (let tries = 0; tries < 300; tries += 1) {
-      if (pattern.test(await this.logs())) return;
-      await sleep(100);
-    }
-    throw new Error(`nothing in the log matches ${pattern}:\n${await this.logs()}`);
+    await until(
+      `${pattern} in the log`,
+      async () => pattern.test(await this.logs()),
+      () => this.logs(),
+    );
   }
 
   kill(signal: string): Promise<unknown> {
@@ -127,24 +128,22 @@ export class Einhorn implements AsyncDisposable {
 
   /** Waits until the engine's health check says so. */
   async untilHealth(wanted: "healthy" | "unhealthy"): Promise<void> {
-    let state = "";
-    for (let tries = 0; tries < 300; tries += 1) {
-      state = (await this.inspect()).State.Health?.Status ?? "";
-      if (state === wanted) return;
-      await sleep(100);
-    }
-    throw new Error(`health is ${state}, not ${wanted}:\n${await this.logs()}`);
+    await until(
+      `health to be ${wanted}`,
+      async () => (await this.inspect()).State.Health?.Status === wanted,
+      () => this.logs(),
+    );
   }
 
   /** Waits until a process with this command line runs, not stopped, in the container. */
   async untilRunning(commandLine: string): Promise<void> {
     const find = `for p in /proc/[0-9]*; do
       [ "$(tr '\\0' ' ' < $p/cmdline 2>/dev/null)" = '${commandLine} ' ] && grep -q '^State:.[SR]' $p/status && exit 0; done; exit 1`;
-    for (let tries = 0; tries < 100; tries += 1) {
-      if ((await this.exec(["sh", "-c", find])).exitCode === 0) return;
-      await sleep(50);
-    }
-    throw new Error(`${commandLine} does not run:\n${await this.logs()}`);
+    await until(
+      `${commandLine} to run`,
+      async () => (await this.exec(["sh", "-c", find])).exitCode === 0,
+      () => this.logs(),
+    );
   }
 
   /** The keyboard and screen of a container started with `terminal`. */
@@ -200,11 +199,12 @@ export class Terminal {
 
   /** Waits until the screen has shown this. */
   async until(pattern: RegExp): Promise<void> {
-    for (let tries = 0; tries < 100; tries += 1) {
-      if (pattern.test(this.#output)) return;
-      await sleep(50);
-    }
-    throw new Error(`the terminal never showed ${pattern}:\n${this.#output}`);
+    await until(
+      `${pattern} on the terminal`,
+      () => pattern.test(this.#output),
+      () => this.#output,
+      { limitMs: 20_000, everyMs: 20 },
+    );
   }
 }
 

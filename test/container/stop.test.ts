@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { startLoad } from "../support/load.ts";
+import { until } from "../support/until.ts";
 import { PLAIN, PROBE_PORT, startEinhorn } from "./harness.ts";
 
 const PROBED = [...PLAIN, "--http", `0.0.0.0:${PROBE_PORT}`];
@@ -42,7 +43,12 @@ test("through the drain delay readiness is gone and requests are still served", 
 
   const since = performance.now();
   await app.kill("SIGTERM");
-  while ((await app.get("/readyz", PROBE_PORT)).status !== 503) await sleep(10);
+  await until(
+    "/readyz to be 503",
+    async () => (await app.get("/readyz", PROBE_PORT)).status === 503,
+    () => app.logs(),
+    { everyMs: 10 },
+  );
   const unreadyMs = performance.now() - since;
   await load.served(50);
   const servedMs = performance.now() - since;

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { startLoad } from "../support/load.ts";
+import { until } from "../support/until.ts";
 import { PLAIN, startEinhorn } from "./harness.ts";
 
 test("einhornsh upgrade under load replaces the code in the same PID 1 and loses no request", async () => {
@@ -73,7 +74,11 @@ test("SIGHUP to PID 1 is a smooth upgrade", async () => {
   await load.served(20);
   app.release.set("v2");
   await app.kill("SIGHUP");
-  while (![...load.soFar().bodies.keys()].some((body) => body.startsWith("v2 "))) await load.served(10);
+  await until(
+    "the new code",
+    () => [...load.soFar().bodies.keys()].some((body) => body.startsWith("v2 ")),
+    () => app.logs(),
+  );
   const report = await load.stop();
   assert.deepEqual(report.errors, []);
 });

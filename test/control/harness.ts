@@ -20,6 +20,7 @@ export const kernel: Kernel = {
   unwatch,
 };
 
+const patienceMs = 60_000;
 const afUnix = 1;
 const sockStream = 1;
 const sockNonBlock = 0o4000;
@@ -37,6 +38,17 @@ export function listenAt(path: string): number {
   return fd;
 }
 
+/** Scripted commands: each answers as often as it likes. */
+export type Commands = Readonly<
+  Record<
+    string,
+    (
+      reply: (reply: { message: string; wait?: boolean; error?: boolean; data?: unknown }) => void,
+      args: unknown[],
+    ) => void
+  >
+>;
+
 interface Image {
   alive: boolean;
   server: CommandServer;
@@ -46,7 +58,8 @@ interface Image {
 function mortal<T extends object>(target: T, image: { alive: boolean }, result: unknown): T {
   return new Proxy(target, {
     get(_, name) {
-      const method = Reflect.get(target, name) as (...args: unknown[]) => unknown;
+      const method = Reflect.get(target, name) as ((...args: unknown[]) => unknown) | undefined;
+      if (method === undefined) return undefined;
       return (...args: unknown[]) => (image.alive ? method.apply(target, args) : result);
     },
   });
@@ -62,14 +75,22 @@ export interface Fixture extends Disposable {
   unanswered: Asker[];
   /** Goes on with a second server from what the first wrote down, as the next image does. */
   handOver(): void;
-  /** Resolves when `fact` holds; looks again whenever something was heard, and between turns of the event loop. */
+  /** Resolves when `fact` holds; looks again between turns of the event loop. */
   until(fact: () => boolean): Promise<void>;
 }
 
-export function serve(o: { limits?: Partial<Limits>; authority?: Partial<Authority>; kernel?: Kernel } = {}): Fixture {
+export function serve(
+  o: {
+    limits?: Partial<Limits>;
+    authority?: Partial<Authority>;
+    kernel?: Kernel;
+    commands?: Commands;
+    file?: string;
+  } = {},
+): Fixture {
   const folder = mkdtempSync(join(tmpdir(), "einhorn-control-"));
   chmodSync(folder, 0o755);
-  const path = join(folder, "s.sock");
+  const path = join(folder, o.file ?? "s.sock");
   const workers = new Set<Pid>();
   const heard: string[] = [];
   const unanswered: Asker[] = [];
@@ -80,6 +101,11 @@ export function serve(o: { limits?: Partial<Limits>; authority?: Partial<Authori
     command(asker, request) {
       const args = Array.isArray(request.args) ? request.args : [];
       const answer = (message: string, wait = false) => fixture.server.reply(asker, { message, wait, error: false });
+      const scripted = o.commands?.[String(request.command)];
+      if (scripted !== undefined) {
+        heard.push([request.command, ...args].join(" "));
+        return scripted((reply) => fixture.server.reply(asker, { wait: false, error: false, ...reply }), args);
+      }
       if (request.command === "echo") return answer(String(args[0]));
       if (request.command === "big") return answer("x".repeat(Number(args[0])));
       if (request.command === "twice") {
@@ -122,7 +148,12 @@ export function serve(o: { limits?: Partial<Limits>; authority?: Partial<Authori
       fixture.server.start();
     },
     async until(fact) {
-      while (!fact()) await new Promise((resolve) => setTimeout(resolve, 1));
+      const until = performance.now() + patienceMs;
+      while (!fact()) {
+        // Not a measure of anything: a fact that never comes must not look like a test that is still running.
+        if (performance.now() > until) throw new Error(`This did not happen: ${fact}. Heard: ${heard.slice(-20)}`);
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
     },
     [Symbol.dispose]() {
       fixture.server.close();

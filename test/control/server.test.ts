@@ -173,6 +173,34 @@ test("a flood on some connections delays others by a round, not by the flood", a
   for (const client of [...floods, good]) client.socket.destroy();
 });
 
+test("what a client said counts although it is gone before its turn: workers ACK and close", async () => {
+  using fixture = serve();
+  fixture.workers.add(process.pid);
+  const flood = new Client(fixture.path);
+  flood.send('{"command":"echo","args":["flood"]}\n'.repeat(20_000));
+  await fixture.until(() => flood.replies.length > 0);
+  const acks = 900;
+  for (let i = 0; i < acks; i++) sayAndGo(fixture.path, '{"command":"worker:ack","pid":1}\n');
+  await fixture.until(() => flood.replies.length === 20_000);
+  await fixture.until(() => fixture.heard.length >= acks);
+  assert.deepEqual(
+    fixture.heard,
+    Array.from({ length: acks }, () => `ack ${process.pid}`),
+  );
+  flood.socket.destroy();
+});
+
+/** Connects, writes and closes without a turn of the event loop between, as a worker in C does. */
+function sayAndGo(path: string, line: string): void {
+  const fd = native.socket({ family: 1, type: 1, private: true });
+  const address = Buffer.alloc(110);
+  address.writeUInt16LE(1, 0);
+  address.write(path, 2);
+  native.connect({ fd, address: address.subarray(0, 2 + Buffer.byteLength(path) + 1) });
+  native.write({ fd, buffer: Buffer.from(line) });
+  closeSync(fd);
+}
+
 test("a thousand idle clients and a hundred slow ones are in nobody's way", async () => {
   using fixture = serve();
   const idle = Array.from({ length: 1_000 }, () => new Client(fixture.path));

@@ -29,11 +29,11 @@ function startingAtAcks(steps: readonly (1 | -1)[]): number[] {
 
 test("a smooth upgrade keeps --max-unacked workers starting from the first to the last", async (t) => {
   const master = await startMaster(t, { args: [...ARGS, "--max-unacked", "2"], program: [fixture("slow-boot.pl")] });
-  assert.deepEqual(startingAtAcks(course(master.log(), 1)), [2, 2, 2, 2, 2, 2, 2, 1], "the first fill obeys it too");
+  assert.deepEqual(startingAtAcks(course(master.log(), 0)), [2, 2, 2, 2, 2, 2, 2, 1], "the first fill obeys it too");
   const from = master.log().length;
   const reply = await master.ask("upgrade");
   assert.equal(reply.error ?? false, false, reply.message);
-  const steps = course(master.log().slice(from), 2);
+  const steps = course(master.log().slice(from), 1);
   assert.deepEqual(startingAtAcks(steps), [2, 2, 2, 2, 2, 2, 2, 1]);
   assert.equal(steps.filter((step) => step === 1).length, 8);
 });
@@ -74,5 +74,5 @@ test("a fleet upgrade starts all new workers before the first of them is ready",
   const master = await startMaster(t, { args: ARGS, program: [fixture("slow-boot.pl")] });
   const reply = await master.ask("upgrade_fleet");
   assert.equal(reply.error ?? false, false, reply.message);
-  assert.deepEqual(startingAtAcks(course(master.log(), 2)), [8, 7, 6, 5, 4, 3, 2, 1]);
+  assert.deepEqual(startingAtAcks(course(master.log(), 1)), [8, 7, 6, 5, 4, 3, 2, 1]);
 });

@@ -158,10 +158,10 @@ build() {
 for name in "$@"; do
   # These hold files of this checkout, which may have changed; unchanged layers cost the engine half a second.
   case "$name" in
-    product:*) make_product "${name#product:}" && continue ;;
-    recipe:*) make_recipe "${name#recipe:}" && continue ;;
-    copied) make_copied && continue ;;
-    kubernetes) make_kubernetes && continue ;;
+    product:*) make_product "${name#product:}"; continue ;;
+    recipe:*) make_recipe "${name#recipe:}"; continue ;;
+    copied) make_copied; continue ;;
+    kubernetes) make_kubernetes; continue ;;
   esac
   has "$name" && continue
   echo "images.sh: making einhorn-test/$name"

@@ -104,7 +104,10 @@ export class Checks {
       if (!this.#world.processes.has(pid) && !zombies.has(pid))
         this.#fail(`the master believes in ${pid}, which was reaped`);
     }
-    if (state.workers.some((worker) => !alive(worker))) this.#fail("a spawn was ordered and never answered");
+    if (state.workers.some((worker) => !alive(worker) && !this.#world.births.has(worker.id)))
+      this.#fail("a spawn was ordered and never answered");
+    for (const id of this.#world.births.keys())
+      if (!state.workers.some((worker) => worker.id === id)) this.#fail(`worker ${id} is being born and was forgotten`);
   }
 
   #readyMeansAcked(state: State): void {
@@ -148,7 +151,7 @@ export class Checks {
     }
     if (state.mode.kind === "stopping") {
       if (now < state.mode.tellAt) wants.push([state.mode.tellAt, "end of the drain delay"]);
-      if (state.mode.killAt !== null && state.workers.some((w) => w.phase.kind !== "killed"))
+      if (state.mode.killAt !== null && state.workers.some((w) => w.pid !== null && w.phase.kind !== "killed"))
         wants.push([state.mode.killAt, "end of grace"]);
     }
     for (const [at, what] of wants) {

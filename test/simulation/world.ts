@@ -19,6 +19,8 @@ export interface Code {
   readCommand: typeof import("../../src/core/commands.ts").readCommand;
 }
 
+type SpawnEffect = Extract<Effect, { kind: "spawn" }>;
+
 /** How the code of one generation behaves; `Launch.env.RELEASE` carries it. */
 export const releases = ["good", "slow", "dies-at-start", "never-acks", "acks-then-dies", "missing", "flaky"] as const;
 export type Release = (typeof releases)[number];
@@ -114,6 +116,9 @@ export class World {
   #crashedAt: Millis[] = [];
   /** What the turn under way did to the world: nobody will remember it if the turn does not end. */
   #turn: { told: Process[]; sure: Event[]; replied: number[] } = { told: [], sure: [], replied: [] };
+  /** Workers are forked by a zygote: the answer to an order comes later, by worker id. */
+  readonly births = new Map<number, { order: SpawnEffect; at: Millis }>();
+  readonly #preloads: boolean;
 
   /** Only a traced world says what happens: the words cost a third of a run. */
   constructor(code: Code, seed: number, traced = false) {
@@ -123,12 +128,14 @@ export class World {
     this.config = this.#randomConfig();
     this.#isPid1 = this.chance.oneIn(2);
     this.#crashOneIn = this.chance.oneIn(2) ? this.chance.pick([20, 60, 200]) : null;
+    // A crash while a zygote forks is for the real program (test/e2e/preload.test.ts).
+    this.#preloads = this.#crashOneIn === null && this.chance.oneIn(3);
     this.checks = new Checks(this);
     this.#ports = this.#makePorts();
     const initial = code.initialState(this.config, this.#about(), this.#launch(), seed || 1);
     this.#supervisor = code.supervise(initial, this.#ports);
     this.#save(initial);
-    this.note(() => `config ${JSON.stringify(this.config)} pid1=${this.#isPid1}`);
+    this.note(() => `config ${JSON.stringify(this.config)} pid1=${this.#isPid1} preload=${this.#preloads}`);
     this.deliver({ kind: "booted", about: this.#about(), launch: this.#launch() });
   }
 
@@ -162,6 +169,7 @@ export class World {
       else if (error instanceof Crashed) this.#recover();
       else throw error;
     }
+    this.#cancelBirths();
     this.checks.afterStep();
     if (this.#swept) this.#noticeChildless();
   }
@@ -262,6 +270,7 @@ export class World {
 
   #nextDue(): Millis | null {
     const times = [this.#alarm, this.#checkEndsAt];
+    for (const { at } of this.births.values()) times.push(at);
     for (const process of this.processes.values()) times.push(process.ackAt, process.endAt);
     return times.reduce<Millis | null>(
       (least, at) => (at !== null && (least === null || at < least) ? at : least),
@@ -274,6 +283,7 @@ export class World {
     const acts: (() => void)[] = [];
     if (this.#alarm !== null && this.#alarm <= this.now) acts.push(() => this.#ring());
     if (this.#checkEndsAt !== null && this.#checkEndsAt <= this.now) acts.push(() => this.#endCheck());
+    for (const [id, { at }] of this.births) if (at <= this.now) acts.push(() => this.#bear(id));
     for (const process of this.processes.values()) {
       if (process.endAt !== null && process.endAt <= this.now) acts.push(() => this.end(process, process.endsWith));
       else if (process.ackAt !== null && process.ackAt <= this.now) acts.push(() => this.#ack(process));
@@ -502,9 +512,43 @@ export class World {
     return next;
   }
 
-  #spawn(order: Extract<Effect, { kind: "spawn" }>): Pid {
-    const release = (order.launch.env.RELEASE ?? "good") as Release;
+  #spawn(order: SpawnEffect): Pid | null {
     this.checks.spawning(order);
+    if (!this.#preloads) return this.#start(order);
+    // Now and then the zygote has to load first.
+    this.births.set(order.id, { order, at: this.now + this.chance.below(this.chance.oneIn(10) ? 5000 : 20) });
+    return null;
+  }
+
+  #bear(id: number): void {
+    const birth = this.births.get(id);
+    if (!this.births.delete(id) || birth === undefined) return;
+    if (!this.#calm && this.chance.oneIn(10)) {
+      return this.deliver({ kind: "unspawned", id, errno: "EAGAIN", syscall: "fork" });
+    }
+    try {
+      this.deliver({ kind: "spawned", id, pid: this.#start(birth.order) });
+    } catch (error) {
+      if (!(error instanceof Error && "code" in error)) throw error;
+      this.deliver({ kind: "unspawned", id, errno: "ENOENT", syscall: "execve" });
+    }
+  }
+
+  /** The zygote of a generation that is over is killed: its forks are called off, or were faster. */
+  #cancelBirths(): void {
+    const { mode, launches } = this.state;
+    const isStopping = mode.kind !== "running" && mode.kind !== "upgrading";
+    for (const [id, birth] of this.births) {
+      if (!isStopping && birth.order.generation in launches) continue;
+      if (birth.at > this.now) birth.at = this.now + this.chance.below(2);
+      if (!this.births.has(id) || this.chance.oneIn(2)) continue;
+      this.births.delete(id);
+      this.deliver({ kind: "unspawned", id, errno: "ECANCELED", syscall: "fork" });
+    }
+  }
+
+  #start(order: SpawnEffect): Pid {
+    const release = (order.launch.env.RELEASE ?? "good") as Release;
     if (release === "missing" && !(this.#calm && order.generation === 0)) {
       throw Object.assign(new Error("execve: ENOENT"), { code: "ENOENT", syscall: "execve" });
     }
@@ -514,7 +558,7 @@ export class World {
     return pid;
   }
 
-  #newProcess(pid: Pid, order: Extract<Effect, { kind: "spawn" }>, release: Release): Process {
+  #newProcess(pid: Pid, order: SpawnEffect, release: Release): Process {
     const bootMs = release === "slow" ? 500 + this.chance.below(3000) : this.chance.below(300);
     const process: Process = {
       pid,

@@ -312,15 +312,6 @@ export function logLines(log: string): Record<string, unknown>[] {
   return log.split("\n").flatMap((line) => (line.startsWith("{") && line.endsWith("}") ? [JSON.parse(line)] : []));
 }
 
-/** Runs the jobs, `width` of them at a time. */
-export async function inParallel(width: number, jobs: readonly (() => Promise<void>)[]): Promise<void> {
-  const left = [...jobs];
-  const runner = async (): Promise<void> => {
-    for (let job = left.shift(); job; job = left.shift()) await job();
-  };
-  await Promise.all(Array.from({ length: width }, runner));
-}
-
 /** One request on a connection of its own; the body, or an error when no whole reply comes. */
 export async function get(port: number, path = "/", host = "127.0.0.1"): Promise<string> {
   const { default: http } = await import("node:http");

@@ -18,7 +18,7 @@ interface Result {
   output: string;
 }
 
-/** A signal that was lost leaves the second image waiting: 10 s are given where some ms are needed. */
+/** A signal that was lost leaves the second image waiting: it has a minute where some ms are needed, for busy machines. */
 function reexec(
   command: readonly string[],
   signals: string,
@@ -32,7 +32,7 @@ function reexec(
     const child = spawn(file, args, {
       stdio: ["ignore", "pipe", "inherit"],
       env: { ...rest, ...env },
-      timeout: 10_000,
+      timeout: 60_000,
       killSignal: "SIGKILL",
     });
     let output = "";

@@ -1,5 +1,6 @@
 /** What a worker finds, and what spawn() says of one that cannot be started; with real children. */
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { chmodSync, closeSync, mkdtempSync, openSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -192,6 +193,18 @@ describe("what a worker finds", () => {
     assert.equal(output, "to-stderr\n");
     closeSync(out);
   });
+});
+
+test("a worker that is made the terminal's foreground may read from it", () => {
+  const fixture = join(import.meta.dirname, "fixtures/foreground.mjs");
+  // script(1) gives it a terminal.
+  const { stdout } = spawnSync("script", ["-qec", `${process.execPath} ${fixture}`, "/dev/null"], {
+    input: "hello\n",
+    encoding: "utf8",
+    timeout: 10_000,
+  });
+  assert.match(stdout, /foreground read hello/);
+  assert.match(stdout, /terminal true, code 0/);
 });
 
 test("a worker with a death signal dies with its parent", async () => {

@@ -3,7 +3,7 @@
 //   /            "VERSION PID"
 //   /slow?ms=N   the same after N ms
 //   /eat         takes memory until something stops it
-// VERSION is what /release/version says when the worker starts; the version "broken" cannot start, "hangs" never acknowledges.
+// VERSION is what /release/version says when the worker starts; the version "broken" cannot start, "hangs" neither serves nor acknowledges.
 // APP_DEAF=1 ignores what asks it to finish.
 import fs from "node:fs";
 import http from "node:http";
@@ -24,14 +24,20 @@ const server = http.createServer((request, response) => {
 for (const signal of ["SIGTERM", "SIGUSR2"]) {
   process.on(signal, () => {
     if (process.env.APP_DEAF) return;
-    server.close(() => process.exit(0));
+    // net's close() stops accepting and no more; http's may cut connections whose request is still on its way.
+    if (server.listening) net.Server.prototype.close.call(server, () => process.exit(0));
+    else process.exit(0);
   });
 }
 
-server.listen({ fd: Number(process.env.EINHORN_FD_0) }, () => {
-  if (version === "hangs") return;
-  // A name beginning with @ is in the abstract namespace: unix(7).
-  const ack = net.connect({ path: process.env.EINHORN_SOCK_PATH.replace(/^@/, "\0") }, () => {
-    ack.end(`${JSON.stringify({ command: "worker:ack", pid: process.pid })}\n`);
+function serve() {
+  server.listen({ fd: Number(process.env.EINHORN_FD_0) }, () => {
+    // A name beginning with @ is in the abstract namespace: unix(7).
+    const ack = net.connect({ path: process.env.EINHORN_SOCK_PATH.replace(/^@/, "\0") }, () => {
+      ack.end(`${JSON.stringify({ command: "worker:ack", pid: process.pid })}\n`);
+    });
   });
-});
+}
+
+if (version === "hangs") setInterval(() => {}, 1000);
+else serve();

@@ -1,0 +1,109 @@
+/** Replacing workers under load: how long, how many requests lost, what it did to latency. */
+import { command, load, Master, nodeStart, nowNs, sleep, tool } from "../lib.mjs";
+import { inTurn } from "./shared.mjs";
+
+const workers = 50;
+const bootMs = 200;
+const rate = 500;
+
+async function upgraded(peer, strategy, args) {
+  const env = { BENCH_ACK: "1", BENCH_BOOT_MS: `${bootMs}` };
+  const master = await Master.start(peer, { n: workers, env, args: ["-m", "manual", ...args] });
+  try {
+    await sleep(1000);
+    const before = await load(master.port, { seconds: 3, concurrency: 64, rate }).report;
+    const during = load(master.port, { seconds: 60, concurrency: 64, rate });
+    await sleep(200);
+    const gap = tool("gap", master.socket, 3);
+    const began = nowNs();
+    const reply = await command(master.socket, { command: strategy });
+    const tookMs = (nowNs() - began) / 1e6;
+    if (reply.error) throw new Error(reply.message);
+    await sleep(300);
+    const after = await during.stop();
+    const { longestNs, failed } = await gap;
+    return {
+      tookMs,
+      failed: before.failed + after.failed,
+      p99Before: before.p99,
+      p99During: after.p99,
+      gapMs: longestNs / 1e6,
+      unanswered: failed,
+    };
+  } finally {
+    await master.stop();
+  }
+}
+
+/** What the same start costs a C master: all at once. */
+async function startAll(peer) {
+  const master = await Master.start(peer, { n: workers, env: { BENCH_BOOT_MS: `${bootMs}` } });
+  const [launched] = master.stamps(0);
+  const ready = master.stamps(2).at(-1);
+  await master.stop();
+  return { tookMs: (ready.at - launched.at) / 1e6 };
+}
+
+export async function upgrade(context) {
+  const runs = context.quick ? 1 : 5;
+  const { einhorn } = context.peers;
+  const measured = await inTurn(
+    runs,
+    {
+      node: async () => ({ tookMs: nodeStart() }),
+      C: () => startAll(context.peers["C posix_spawn loop"]),
+      smooth: () => upgraded(einhorn, "upgrade", ["--max-unacked", "10"]),
+      fleet: () => upgraded(einhorn, "upgrade_fleet", []),
+    },
+    context.note,
+  );
+  const pick = (name, read) => (measured[name] ?? []).map(read);
+  const both = [...(measured.smooth ?? []), ...(measured.fleet ?? [])];
+  const rounds = workers / 10;
+  const ideal = pick("node", ({ tookMs }) => rounds * bootMs + 2 * tookMs);
+  const node = { "node -e 0": pick("node", (r) => r.tookMs) };
+  return [
+    {
+      title: `smooth upgrade of ${workers} workers, ${bootMs} ms boot, --max-unacked 10`,
+      unit: "ms",
+      values: { einhorn: pick("smooth", (r) => r.tookMs), [`${rounds} boots and two starts of node`]: ideal },
+      reference: `${rounds} boots and two starts of node`,
+      bar: { of: `${rounds} boots and two starts of node`, atMost: 1.3 },
+    },
+    {
+      title: `fleet upgrade of ${workers} workers, ${bootMs} ms boot`,
+      unit: "ms",
+      values: { einhorn: pick("fleet", (r) => r.tookMs), "C, starting 50 at once": pick("C", (r) => r.tookMs) },
+      reference: "C, starting 50 at once",
+      bar: { of: "C, starting 50 at once", atMost: 1.5 },
+    },
+    {
+      title: "requests failed during these upgrades",
+      unit: "",
+      values: { einhorn: both.map((r) => r.failed) },
+      reference: null,
+      bar: { atMost: 0 },
+    },
+    ...["smooth", "fleet"].map((name) => ({
+      title: `p99 latency during a ${name} upgrade`,
+      unit: "µs",
+      values: { einhorn: pick(name, (r) => r.p99During), "before it": pick(name, (r) => r.p99Before) },
+      reference: "before it",
+      bar: { of: "before it", atMost: 1.5 },
+    })),
+    {
+      title: "longest wait for the command socket over a re-exec",
+      unit: "ms",
+      values: { einhorn: both.map((r) => r.gapMs), ...node },
+      reference: "node -e 0",
+      bar: { of: "node -e 0", atMost: 1.5 },
+    },
+    {
+      title: "commands unanswered over a re-exec",
+      unit: "",
+      values: { einhorn: both.map((r) => r.unanswered) },
+      reference: null,
+      bar: { atMost: 0 },
+    },
+  ];
+}

@@ -1,0 +1,78 @@
+#!/usr/bin/env node
+/**
+ * `npm run bench [-- --rows start,memory] [--quick] [--runs 9] [--peers einhorn,tini] [--out DIR]`: installs the peers, runs them and einhorn side by
+ * side on the same work, prints the tables, and writes bench.json, bench-tables.md and bench.svg to DIR (.cache/bench).
+ * Every figure is to be read as a ratio within one run: the machine decides about the rest.
+ */
+import { execFileSync } from "node:child_process";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { cpus, release } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { cache, compile, node, root } from "./lib.mjs";
+import { install, peers } from "./peers.mjs";
+import { judge, markdown, svg, text } from "./report.mjs";
+import { memory, wakeups } from "./rows/idle.mjs";
+import { age } from "./rows/long.mjs";
+import { orphans } from "./rows/pid1.mjs";
+import { commands, queues, scale } from "./rows/scale.mjs";
+import { fill, respawn, shell, start } from "./rows/start.mjs";
+import { upgrade } from "./rows/upgrade.mjs";
+
+const rows = { start, shell, fill, respawn, memory, wakeups, commands, scale, orphans, queues, upgrade, age };
+
+const { values: options } = parseArgs({
+  options: {
+    rows: { type: "string", default: Object.keys(rows).join(",") },
+    quick: { type: "boolean", default: false },
+    peers: { type: "string" },
+    runs: { type: "string" },
+    out: { type: "string", default: cache },
+  },
+});
+const chosen = options.rows.split(",");
+const unknown = chosen.filter((name) => !(name in rows));
+if (unknown.length > 0) {
+  console.error(`bench: no row is called ${unknown.join(", ")}; there are ${Object.keys(rows).join(", ")}`);
+  process.exit(2);
+}
+
+execFileSync(process.execPath, [join(root, "bundle", "build.mjs")], { stdio: ["ignore", "ignore", "inherit"] });
+compile();
+const missing = install(options.peers?.split(",") ?? null);
+const notes = [];
+const note = (line) => {
+  notes.push(line);
+  console.error(`bench: ${line}`);
+};
+for (const [name, reason] of missing) if (reason !== null) note(`${name} is left out: ${reason}`);
+const runs = options.runs === undefined ? (options.quick ? 3 : 9) : Number(options.runs);
+const context = { peers, missing, runs, quick: options.quick, note };
+
+const tables = [];
+for (const name of chosen) {
+  try {
+    for (const table of await rows[name](context)) {
+      tables.push({ row: name, ...judge(table) });
+      console.log(`\n${text(tables.at(-1))}`);
+    }
+  } catch (error) {
+    note(`${name}: ${error.stack}`);
+  }
+}
+
+const machine = {
+  node: execFileSync(node, ["-p", "process.version"], { encoding: "utf8" }).trim(),
+  kernel: release(),
+  cpus: `${cpus().length} x ${cpus()[0]?.model}`,
+};
+mkdirSync(options.out, { recursive: true });
+const write = (file, content) => writeFileSync(join(options.out, file), content);
+write("bench.json", `${JSON.stringify({ machine, tables, notes }, null, 2)}\n`);
+write("bench-tables.md", `${tables.map(markdown).join("\n\n")}\n`);
+write("bench.svg", svg(tables));
+const missed = tables.filter(({ verdict }) => verdict?.ok === false);
+console.log(
+  `\n${tables.length} tables, ${missed.length} bars missed${missed.map(({ title }) => `\n  ${title}`).join("")}`,
+);
+process.exit(0);

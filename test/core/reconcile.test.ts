@@ -1,0 +1,356 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { Pool } from "./pool.ts";
+
+describe("starting", () => {
+  test("the first fill starts all workers at once", () => {
+    const pool = new Pool({ number: 4 });
+    assert.deepEqual(
+      pool.workers().map(({ slot }) => slot),
+      [0, 1, 2, 3],
+    );
+  });
+
+  test("with --max-unacked the first fill goes on as ACKs come, without a clock", () => {
+    const pool = new Pool({ number: 4, maxUnacked: 1 });
+    assert.equal(pool.workers().length, 1);
+    assert.equal(pool.wakeAt, null);
+    pool.ackAll();
+    assert.equal(pool.workers().length, 2);
+  });
+
+  test("a timer ACK comes when its time has passed, not before", () => {
+    const pool = new Pool({ ackMode: { kind: "timer", ms: 500 } });
+    pool.pass(499);
+    assert.equal(pool.pids("ready").length, 0);
+    pool.pass(1);
+    assert.equal(pool.pids("ready").length, 3);
+  });
+
+  test("ACK mode 0 counts a worker as up at once", () => {
+    const pool = new Pool({ ackMode: { kind: "timer", ms: 0 } });
+    assert.equal(pool.pids("ready").length, 3);
+  });
+
+  test("a worker that does not ACK within --ack-timeout is told to go, then killed, and its slot backs off", () => {
+    const pool = new Pool({ number: 1, ackTimeoutMs: 2000 });
+    const [worker] = pool.workers();
+    pool.pass(2000);
+    assert.deepEqual(pool.signals(), [{ pid: worker?.pid, signal: "graceful" }]);
+    pool.pass(10_000);
+    assert.ok(pool.signals().some(({ pid, signal }) => pid === worker?.pid && signal === "SIGKILL"));
+    assert.equal(pool.state.recentDeaths[0]?.cause.kind, "unacked");
+  });
+});
+
+describe("respawning", () => {
+  test("at once when the worker had been up longer than -s", () => {
+    const pool = new Pool({ number: 1 }).ackAll().pass(1001);
+    pool.die(100);
+    assert.deepEqual(pool.pids("starting"), [101]);
+  });
+
+  test("-s after its last start when it had not", () => {
+    const pool = new Pool({ number: 1 }).ackAll().pass(400);
+    pool.die(100);
+    assert.equal(pool.workers().length, 0);
+    pool.pass(599);
+    assert.equal(pool.workers().length, 0);
+    pool.pass(1);
+    assert.equal(pool.workers().length, 1);
+  });
+
+  test("later with every death before ACK in a row, up to 30 s, and anew after an ACK", () => {
+    const pool = new Pool({ number: 1 });
+    const pauses: number[] = [];
+    for (let death = 0; death < 12; death += 1) {
+      const startedAt = pool.now;
+      pool.die(pool.pids("starting")[0] as number);
+      pool.pass((pool.wakeAt ?? 0) - pool.now);
+      pauses.push(pool.now - startedAt);
+    }
+    assert.ok((pauses[0] ?? 0) >= 1350 && (pauses[0] ?? 0) <= 1500, String(pauses));
+    assert.ok(
+      pauses.every((pause, index) => pause > (pauses[index - 1] ?? 0) || pause >= 27_000),
+      String(pauses),
+    );
+    assert.ok(
+      pauses.every((pause) => pause <= 30_000),
+      String(pauses),
+    );
+    pool.ackAll().pass(10);
+    pool.die(pool.pids("ready")[0] as number);
+    assert.ok((pool.wakeAt ?? 0) - pool.now <= 1000);
+  });
+
+  test("one bad slot does not slow the others", () => {
+    const pool = new Pool({ number: 2 });
+    pool.ack(101).pass(2000);
+    for (let death = 0; death < 3; death += 1) {
+      const bad = pool.workers(({ slot }) => slot === 0)[0];
+      if (bad) pool.die(bad.pid as number);
+      pool.pass(400);
+    }
+    pool.die(101);
+    assert.ok(pool.workers(({ slot }) => slot === 1).length === 1);
+  });
+
+  test("--give-up-after ends the master with the worker's status", () => {
+    const pool = new Pool({ number: 1, giveUpAfter: 2 });
+    pool.die(100, { code: 42 }).pass(5000);
+    pool.die(101, { code: 42 });
+    assert.deepEqual(
+      pool.take().filter(({ kind }) => kind === "exit"),
+      [{ kind: "exit", code: 42 }],
+    );
+  });
+
+  test("--no-respawn exits with the first failure, 128 + signal", () => {
+    const pool = new Pool({ number: 2, respawn: false }).ackAll();
+    pool.die(100, { signal: "SIGSEGV" }).die(101, { code: 0 });
+    assert.deepEqual(
+      pool.take().filter(({ kind }) => kind === "exit"),
+      [{ kind: "exit", code: 139 }],
+    );
+  });
+});
+
+describe("a smooth upgrade", () => {
+  test("never drops below the wanted capacity, and each ACK retires one", () => {
+    const pool = new Pool({ number: 3, maxUnacked: 1 }).ackAll().ackAll().ackAll();
+    pool.upgrade();
+    for (let round = 0; round < 3; round += 1) {
+      assert.equal(pool.pids("starting").length, 1);
+      pool.take();
+      pool.ackAll();
+      assert.equal(pool.signals().length, 1);
+      assert.equal(pool.pids("ready").length, 3);
+    }
+    assert.equal(pool.state.mode.kind, "running");
+  });
+
+  test("answers when the last old worker has been told to go", () => {
+    const pool = new Pool({ number: 2 }).ackAll();
+    const asker = pool.upgrade();
+    assert.equal(pool.lastReply(asker), undefined);
+    pool.ackAll();
+    assert.deepEqual(pool.lastReply(asker)?.message, "Upgrade done");
+    assert.equal(pool.lastReply(asker)?.error, false);
+  });
+
+  test("respects --max-upgrade-additional, counting old workers that still finish", () => {
+    const pool = new Pool({ number: 3, maxUpgradeAdditional: 1, maxUnacked: 3 }).ackAll();
+    pool.upgrade();
+    assert.equal(pool.state.workers.length, 4);
+    pool.ackAll();
+    assert.equal(pool.state.workers.length, 4);
+    pool.die(pool.pids("told")[0] as number, { code: 0 });
+    assert.equal(pool.pids("starting").length, 1);
+  });
+
+  test("fails after --upgrade-max-deaths deaths, with the last one's cause, and the old workers stay", () => {
+    const pool = new Pool({ number: 2, upgradeMaxDeaths: 2 }).ackAll();
+    const asker = pool.upgrade();
+    for (const pid of pool.pids("starting")) pool.die(pid, { code: 3 });
+    const reply = pool.lastReply(asker);
+    assert.equal(reply?.error, true);
+    assert.match(reply?.message ?? "", /2 new workers failed.*exited with code 3.*old workers go on/s);
+    assert.deepEqual(pool.pids("ready"), [100, 101]);
+    assert.equal(pool.state.generation, 0);
+  });
+
+  test("that failed fills up the old generation from its own launch", () => {
+    const pool = new Pool({ number: 2, upgradeMaxDeaths: 1 }).ackAll().pass(2000);
+    pool.upgrade();
+    pool.die(100, { signal: "SIGKILL" });
+    pool.die(pool.pids("starting")[0] as number);
+    assert.ok(pool.workers(({ generation, phase }) => generation === 0 && phase.kind === "starting").length === 1);
+  });
+
+  test("is aborted at --upgrade-timeout", () => {
+    const pool = new Pool({ number: 2, upgradeTimeoutMs: 5000 }).ackAll();
+    const asker = pool.upgrade();
+    pool.pass(5000);
+    assert.match(pool.lastReply(asker)?.message ?? "", /only 0 of 2 new workers were ready after 5s/);
+    assert.deepEqual(pool.pids("ready"), [100, 101]);
+  });
+
+  test("asked for during one starts over, and both askers get its answer", () => {
+    const pool = new Pool({ number: 2 }).ackAll();
+    const first = pool.upgrade();
+    const second = pool.upgrade();
+    pool.ackAll();
+    assert.equal(pool.state.generation, 2);
+    assert.equal(pool.lastReply(first)?.message, "Upgrade done");
+    assert.equal(pool.lastReply(second)?.message, "Upgrade done");
+  });
+
+  test("with canaries watches them before it replaces the rest", () => {
+    const pool = new Pool({ number: 3 }).ackAll();
+    const asker = pool.upgrade("upgrade", "--canary", "1", "--soak", "30");
+    assert.equal(pool.pids("starting").length, 1);
+    pool.ackAll();
+    assert.equal(pool.pids("ready").length, 4);
+    pool.pass(29_999);
+    assert.equal(pool.pids("ready").length, 4);
+    pool.pass(1);
+    for (let round = 0; round < 3; round += 1) pool.ackAll();
+    assert.equal(pool.lastReply(asker)?.message, "Upgrade done");
+  });
+
+  test("with a canary that dies during its soak is given up", () => {
+    const pool = new Pool({ number: 3 }).ackAll();
+    const asker = pool.upgrade("upgrade", "--canary", "1", "--soak", "30");
+    pool.ackAll();
+    pool.die(pool.workers(({ generation }) => generation === 1)[0]?.pid as number, { code: 9 });
+    assert.equal(pool.lastReply(asker)?.error, true);
+    assert.equal(pool.pids("ready").length, 3);
+  });
+
+  test("pauses and goes on", () => {
+    const pool = new Pool({ number: 2, maxUnacked: 1 }).ackAll().ackAll();
+    const asker = pool.upgrade();
+    pool.ask("pause");
+    pool.ackAll();
+    assert.equal(pool.pids("told").length, 0);
+    pool.ask("resume");
+    pool.ackAll();
+    assert.equal(pool.lastReply(asker)?.message, "Upgrade done");
+  });
+
+  test("aborted by command keeps the old workers and answers both", () => {
+    const pool = new Pool({ number: 2 }).ackAll();
+    const asker = pool.upgrade();
+    const abort = pool.ask("abort");
+    assert.match(pool.lastReply(asker)?.message ?? "", /aborted by command/);
+    assert.equal(pool.lastReply(abort)?.error, false);
+    assert.deepEqual(pool.pids("ready"), [100, 101]);
+    assert.equal(pool.pids("told").length, 2);
+  });
+});
+
+test("a fleet upgrade retires nobody before all new workers are ready, then everybody", () => {
+  const pool = new Pool({ number: 3, maxUnacked: 1 }).ackAll();
+  while (pool.pids("starting").length > 0) pool.ackAll();
+  pool.upgrade("upgrade_fleet");
+  const [first, ...rest] = pool.pids("starting");
+  assert.equal(rest.length, 2);
+  pool.ack(first as number);
+  assert.equal(pool.pids("told").length, 0);
+  pool.ackAll();
+  assert.equal(pool.pids("told").length, 3);
+});
+
+describe("stopping", () => {
+  test("tells every worker, also one born later, and exits when the last is gone", () => {
+    const pool = new Pool({ number: 2 });
+    pool.deliver({ kind: "signal", signal: "SIGTERM" });
+    assert.equal(pool.signals().length, 2);
+    pool.die(100, { code: 0 }).die(101, { code: 0 });
+    assert.deepEqual(
+      pool.take().filter(({ kind }) => kind === "exit"),
+      [{ kind: "exit", code: 0 }],
+    );
+  });
+
+  test("waits for the drain delay, unready at once; a second TERM ends the delay, a third kills", () => {
+    const pool = new Pool({ number: 1, drainDelayMs: 5000 }).ackAll();
+    pool.take();
+    pool.deliver({ kind: "signal", signal: "SIGTERM" });
+    assert.deepEqual(pool.signals(), []);
+    assert.equal(pool.lastReply(pool.ask("ready"))?.error, true);
+    pool.deliver({ kind: "signal", signal: "SIGTERM" });
+    assert.deepEqual(pool.signals(), [{ pid: 100, signal: "graceful" }]);
+    pool.deliver({ kind: "signal", signal: "SIGTERM" });
+    assert.deepEqual(pool.signals(), [{ pid: 100, signal: "SIGKILL" }]);
+  });
+
+  test("kills and names who is left at the end of --grace-period", () => {
+    const pool = new Pool({ number: 1, gracePeriodMs: 3000 }).ackAll();
+    pool.deliver({ kind: "signal", signal: "SIGTERM" });
+    pool.take();
+    pool.pass(3000);
+    const effects = pool.take();
+    assert.ok(effects.some((effect) => effect.kind === "signal" && effect.signal === "SIGKILL"));
+    assert.ok(effects.some((effect) => effect.kind === "log" && /pid=100 did not finish in time/.test(effect.message)));
+  });
+
+  test("wins over an upgrade that is being prepared, and its asker learns why", () => {
+    const pool = new Pool({ number: 1 }).ackAll();
+    const asker = pool.ask("upgrade");
+    pool.deliver({ kind: "signal", signal: "SIGTERM" });
+    assert.match(pool.lastReply(asker)?.message ?? "", /einhorn is stopping/);
+    pool.deliver({ kind: "checked", reason: null });
+    assert.equal(pool.state.handover, null);
+  });
+
+  test("as PID 1 sweeps what else runs before it exits: SIGTERM, after 2 s SIGKILL", () => {
+    const pool = new Pool({ number: 1 }, { isPid1: true }).ackAll();
+    pool.deliver({ kind: "signal", signal: "SIGTERM" }).die(100, { code: 0 });
+    const rest = () => pool.take().flatMap((effect) => (effect.kind === "signal-rest" ? [effect.signal] : []));
+    assert.deepEqual(rest(), ["SIGTERM"]);
+    pool.pass(2000);
+    assert.deepEqual(rest(), ["SIGKILL"]);
+    pool.deliver({ kind: "childless" });
+    assert.deepEqual(
+      pool.take().filter(({ kind }) => kind === "exit"),
+      [{ kind: "exit", code: 0 }],
+    );
+  });
+
+  test("QUIT passes it on and exits with 1 at once", () => {
+    const pool = new Pool({ number: 1 }).ackAll();
+    pool.take();
+    pool.deliver({ kind: "signal", signal: "SIGQUIT" });
+    const effects = pool.take();
+    assert.ok(effects.some((effect) => effect.kind === "signal" && effect.signal === "SIGQUIT"));
+    assert.ok(effects.some((effect) => effect.kind === "exit" && effect.code === 1));
+  });
+});
+
+describe("changing the number", () => {
+  test("fewer: those that serve nobody yet go first, then the highest slots", () => {
+    const pool = new Pool({ number: 3 });
+    pool.ack(100).ack(102);
+    pool.take();
+    pool.ask("set_workers", "1");
+    assert.deepEqual(
+      pool
+        .signals()
+        .map(({ pid }) => pid)
+        .sort(),
+      [101, 102],
+    );
+  });
+
+  test("more: the lowest free slots", () => {
+    const pool = new Pool({ number: 1 });
+    pool.ask("inc", "2");
+    assert.deepEqual(
+      pool.workers().map(({ slot }) => slot),
+      [0, 1, 2],
+    );
+  });
+});
+
+describe("recycling", () => {
+  test("a worker past --max-rss goes when its replacement is ready, one at a time", () => {
+    const pool = new Pool({ number: 2, maxRssBytes: 1000 }).ackAll().pass(6000);
+    pool.deliver({ kind: "measured", rssBytes: { 100: 2000, 101: 3000 } });
+    assert.equal(pool.pids("starting").length, 1);
+    assert.equal(pool.pids("ready").length, 2);
+    pool.take();
+    pool.ackAll();
+    assert.equal(pool.pids("ready").length, 2);
+    assert.deepEqual(
+      pool.signals().map(({ pid }) => pid),
+      [100],
+    );
+  });
+
+  test("a worker past --max-age is replaced", () => {
+    const pool = new Pool({ number: 1, maxAgeMs: 60_000 }).ackAll();
+    pool.pass(60_000);
+    assert.equal(pool.pids("starting").length, 1);
+  });
+});
