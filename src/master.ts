@@ -524,6 +524,7 @@ export class Master {
     const { listeners, http, files } = this.#shell;
     closeListeners(http === null ? listeners : [...listeners, http.listener]);
     removeFiles(files);
+    native.endSurvival({ exitCode: code });
     this.#exit(code);
   }
 }

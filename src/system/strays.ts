@@ -11,13 +11,43 @@ export function closeStrays(known: ReadonlySet<number | null | undefined>, keepO
   for (const name of readdirSync("/proc/self/fd")) {
     const fd = Number(name);
     // Node sets close-on-exec on inherited descriptors below 16: an adopted one would be lost with the next re-exec.
-    if (known.has(fd)) native.setInheritable({ fd, inheritable: true });
+    if (known.has(fd)) keep(fd);
     // What Node itself opened is close-on-exec; only what came through execve is not.
     if (fd <= 2 || known.has(fd) || !isInheritable(fd)) continue;
     if (keepOf !== null && isConnectionOf(fd, keepOf)) kept.push(fd);
     else closeSync(fd);
   }
   return kept;
+}
+
+function keep(fd: number): void {
+  try {
+    native.setInheritable({ fd, inheritable: true });
+  } catch {
+    // The one that /proc/self/fd was read with; after a crash it can have the number of a connection that was closed.
+  }
+}
+
+const solSocket = 1;
+const soPeercred = 17;
+
+/**
+ * Is `fd` still the connection that was written down, after a crash? It may have been closed since, and its number be Node's now
+ * or another client's: whose replies must not be theirs. One end of a pair (`-g`) has our own credentials.
+ */
+export function isStill(
+  { fd, pid, uid, adopted }: { fd: number; pid: number; uid: number; adopted: boolean },
+  socketPath: string,
+): boolean {
+  if (!isInheritable(fd)) return false;
+  try {
+    const bytes = native.getSocketOption({ fd, level: solSocket, name: soPeercred, length: 12 });
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    if (adopted) return view.getInt32(0, true) === process.pid && !isConnectionOf(fd, socketPath);
+    return view.getInt32(0, true) === pid && view.getUint32(4, true) === uid && isConnectionOf(fd, socketPath);
+  } catch {
+    return false;
+  }
 }
 
 /** Accepted from the command socket: it has the listener's name. */
