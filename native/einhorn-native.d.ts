@@ -9,8 +9,17 @@
 export interface Native {
   /** vfork-style; returns when the child has exec'd. An exec that failed throws with its errno (syscall "execve", "chdir", "setrlimit", ...). */
   spawn(o: SpawnOptions): number;
-  /** waitid/wait4(-1, WNOHANG) until nothing is left to reap or `limit` were taken. `childless` is ECHILD. */
-  reap(o: { limit: number }): { deaths: Reaped[]; childless: boolean };
+  /**
+   * wait4(-1, WNOHANG) until nothing is left to reap or `limit` were taken. `childless` is ECHILD. With `known`, pids in
+   * ascending order, only their ends are told; others are `strangers`, reaped and counted. `taken` is all.
+   * Without `rearm` (default true) no SIGCHLD is told afterwards: the caller comes again by itself.
+   */
+  reap(o: { limit: number; known?: Int32Array; rearm?: boolean }): {
+    deaths: Reaped[];
+    strangers: number;
+    taken: number;
+    childless: boolean;
+  };
   /** execve(2) of this process on the main thread, 0..2 made inheritable; returns only by throwing. Env is "K=V" strings. */
   exec(o: { file: string; args: readonly string[]; env: readonly string[] }): never;
 

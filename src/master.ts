@@ -9,6 +9,7 @@ import { crashExitCode, crashLimit } from "./core/crash.ts";
 import { poolSamples, queueSamples } from "./core/figures.ts";
 import { encodeState } from "./core/handover.ts";
 import type { About, Config, Event, Millis, Pid, Signal, State } from "./core/model.ts";
+import { byPid } from "./core/pool.ts";
 import { readiness, statusData } from "./core/views.ts";
 import { Keeper } from "./keeping.ts";
 import type { Options } from "./options.ts";
@@ -32,6 +33,7 @@ import {
   openNotifySocket,
   watchNotices,
 } from "./system/notify-socket.ts";
+import { OrphanPace } from "./system/orphan-pace.ts";
 import { Preload, type PreloadState, preloadFds } from "./system/preload.ts";
 import { probes } from "./system/probes.ts";
 import {
@@ -44,6 +46,7 @@ import {
   signalNumber,
   workersAmong,
 } from "./system/processes.ts";
+import { Steering } from "./system/queues.ts";
 import * as reactor from "./system/reactor.ts";
 import type { HttpSocket } from "./system/rebinding.ts";
 import { type Check, executeNext, judgeCheck, startCheck } from "./system/reexec.ts";
@@ -79,6 +82,8 @@ export interface Shell {
 }
 
 const stopSignals: ReadonlySet<Signal> = new Set(["SIGTERM", "SIGINT", "SIGUSR2", "SIGQUIT"]);
+/** How long orphans are counted before the core hears of them. */
+const orphansEveryMs = 100;
 
 export type Exit = (code: number) => never;
 type SpawnEffect = Parameters<Ports["processes"]["spawn"]>[0];
@@ -100,11 +105,20 @@ export class Master {
   #signals!: SignalPipe;
   #check: Check | null = null;
   #oomKills: number | null = null;
-  #keeper!: Keeper;
+  #keeper: Keeper | null = null;
   /** Connections that were accepted and not written down when the master crashed. */
   readonly #strays: number[] = [];
   #survival: Survival | null = null;
   readonly #idle = new IdleTrim();
+  readonly #steering: Steering;
+  readonly #funeral = new OrphanPace(() => this.#reap());
+  #orphans = 0;
+  #orphansDue: NodeJS.Timeout | null = null;
+  #known: { workers: State["workers"] | null; check: Pid | null; pids: Int32Array } = {
+    workers: null,
+    check: null,
+    pids: new Int32Array(),
+  };
 
   constructor(options: Options, exit: Exit, shell: Omit<Shell, "signals" | "execMs"> & { signals: SignalPipe | null }) {
     this.#options = options;
@@ -117,6 +131,7 @@ export class Master {
       poll: native.poll,
       pending: shell.log,
     });
+    this.#steering = new Steering(shell.listeners, options.binds, (message) => this.#log.error(message));
     this.#alarm = new Alarm(() => this.#deliver({ kind: "woke" }));
     this.#control = this.#createControl();
     this.#preload = this.#createPreload();
@@ -126,7 +141,7 @@ export class Master {
   run(state: State, first: Event, heard: readonly Event[] = []): void {
     this.#supervisor = supervise(state, this.#ports());
     this.#signals = catchSignals((signal) => this.#signalled(signal), this.#shell.signals ?? undefined);
-    this.#survive(state);
+    if (first.kind !== "booted") this.#survive(state);
     this.#oomKills = oomKills();
     if (first.kind === "booted") {
       for (const { text, address } of this.#shell.listeners) this.#log.info(`Listening on ${address}`, { bind: text });
@@ -134,6 +149,8 @@ export class Master {
     this.#preload?.resume();
     if (this.#shell.notify != null) this.#watchNotices(this.#shell.notify);
     this.#deliver(first);
+    // The first workers do not wait for this: a crash before them leaves nothing behind that the next start could miss.
+    if (first.kind === "booted") this.#survive(this.#supervisor.state());
     this.#endLostSpawns();
     for (const event of heard) this.#deliver(event);
     release();
@@ -194,17 +211,18 @@ export class Master {
 
   /** A crash from here on leads to an image that goes on from the last whole turn. */
   #survive(state: State): void {
-    this.#keeper = new Keeper(state, {
+    const keeper = new Keeper(state, {
       // Its connections come and go without being written down: they end with the image.
       shell: () => this.#document(state, []).shell,
       connectionChanges: () => this.#control.takeChanges(),
       changingShell: () => ({ preload: this.#preload?.toState() ?? null, notify: this.#shell.notify ?? null }),
     });
+    this.#keeper = keeper;
     try {
       this.#survival = new Survival({
         options: this.#options,
-        changes: () => this.#keeper.changes(),
-        everything: () => this.#keeper.everything(),
+        changes: () => keeper.changes(),
+        everything: () => keeper.everything(),
         trouble: (message) => this.#log.error(message),
       });
     } catch (error) {
@@ -221,6 +239,7 @@ export class Master {
     const children = new Set(childPids());
     const known = new Set(state.workers.flatMap(({ pid }) => pid ?? []));
     const strangers = livingChildren().filter((pid) => !known.has(pid));
+    const newborn = this.#shell.preload?.newborn;
     const recent = this.#shell.crashes.length;
     if (recent > crashLimit + 3) this.#surrender(known);
     const tookMs = note.at === null ? "" : ` (after ${Math.round(now() - note.at)}ms)`;
@@ -230,7 +249,7 @@ export class Master {
       recent,
       about: this.about(),
       lost: [...known].filter((pid) => !children.has(pid)),
-      found: workersAmong(strangers),
+      found: [...workersAmong(strangers), ...(newborn && strangers.includes(newborn.pid) ? [newborn] : [])],
       connections: this.#control.connectionIds(),
     };
   }
@@ -261,6 +280,7 @@ export class Master {
   #deliver(event: Event): void {
     this.#idle.touch();
     this.#supervisor.deliver(event);
+    this.#steering.follow(this.#supervisor.state().workers);
     this.#preload?.follow(this.#supervisor.state());
   }
 
@@ -293,7 +313,7 @@ export class Master {
         exec: (state) => executeNext(this.#options, this.#document(state)),
       },
       save: (state) => {
-        this.#keeper.set(state);
+        this.#keeper?.set(state);
         this.#survival?.save();
       },
       control: { reply: (asker, reply) => this.#control.reply(asker, reply) },
@@ -350,7 +370,7 @@ export class Master {
 
   #notice(pid: Pid, { ready, ...said }: Notice): void {
     if (Object.keys(said).length > 0) this.#deliver({ kind: "notified", pid, ...said });
-    if (ready) this.#deliver({ kind: "acked", pid, via: "notify" });
+    if (ready) this.#deliverSurely({ kind: "acked", pid, via: "notify" });
   }
 
   #createPreload(): Preload | null {
@@ -371,6 +391,7 @@ export class Master {
         adopt: (connection, pid) => this.#adopt(connection, pid),
         deliver: (event) => this.#deliver(event),
         kill: (pid) => kill(pid, "SIGKILL"),
+        keep: () => this.#survival?.save(),
         log: (level, message) => this.#log.write(level, message, {}),
       },
       this.#shell.preload ?? null,
@@ -379,7 +400,16 @@ export class Master {
 
   #signal(pid: Pid, signal: Signal | "graceful"): Signal {
     const sent = signal === "graceful" ? this.#gracefulSignal(pid) : signal;
-    kill(pid, sent);
+    const { workers, mode } = this.#supervisor.state();
+    const worker = byPid(this.#supervisor.state(), pid);
+    this.#steering.follow(workers);
+    if (signal !== "graceful" || worker === undefined || mode.kind === "stopping") kill(pid, sent);
+    else {
+      this.#steering.whenServed(worker, workers, () => {
+        // It may have ended meanwhile, and its pid may be somebody else's.
+        if (byPid(this.#supervisor.state(), pid)?.id === worker.id) kill(pid, sent);
+      });
+    }
     return sent;
   }
 
@@ -397,13 +427,12 @@ export class Master {
 
   /** Every child, whosever it was, in one drain; a thousand at once take several turns of the loop. */
   #reap(): void {
-    const { exits, childless, more } = reap();
+    const { exits, strangers, childless, more } = reap(256, this.#knownPids(), !this.#funeral.crowded);
     this.#preload?.listen();
-    let orphans = 0;
-    const workers = new Set(this.#supervisor.state().workers.map(({ pid }) => pid));
+    let orphans = strangers;
     for (const exit of exits) {
       if (exit.pid === this.#check?.pid) this.#endCheck(exit.code, exit.signal);
-      else if (!workers.has(exit.pid)) orphans += this.#preload?.died(exit) ? 0 : 1;
+      else if (byPid(this.#supervisor.state(), exit.pid) === undefined) orphans += this.#preload?.died(exit) ? 0 : 1;
       else
         this.#deliver({
           kind: "exited",
@@ -412,9 +441,34 @@ export class Master {
           lastWords: null,
         });
     }
-    if (orphans > 0) this.#deliver({ kind: "orphans-reaped", count: orphans });
+    if (orphans > 0) this.#buried(orphans);
     if (more) setImmediate(() => this.#reap());
+    else if (this.#funeral.again(orphans, now())) this.#reap();
     else if (childless && this.#supervisor.state().mode.kind === "sweeping") this.#deliver({ kind: "childless" });
+  }
+
+  /** Orphans die one by one and by the thousand: the core hears of them in sums. */
+  #buried(orphans: number): void {
+    this.#orphans += orphans;
+    this.#orphansDue ??= setTimeout(() => {
+      this.#orphansDue = null;
+      const count = this.#orphans;
+      this.#orphans = 0;
+      this.#deliver({ kind: "orphans-reaped", count });
+    }, orphansEveryMs);
+  }
+
+  /** Whose ends matter, ascending. With a preload anybody's may: a worker can end before its zygote has said who it is. */
+  #knownPids(): Int32Array | undefined {
+    if (this.#preload !== null) return undefined;
+    const { workers } = this.#supervisor.state();
+    const check = this.#check?.pid ?? null;
+    if (this.#known.workers !== workers || this.#known.check !== check) {
+      const pids = workers.flatMap(({ pid }) => pid ?? []);
+      if (check !== null) pids.push(check);
+      this.#known = { workers, check, pids: Int32Array.from(pids).sort() };
+    }
+    return this.#known.pids;
   }
 
   #wasOutOfMemory(): boolean {
@@ -506,8 +560,11 @@ export class Master {
 
   #queues() {
     return this.#shell.listeners.flatMap(({ text, address, family, fds }) => {
-      const queue = acceptQueue(native, fds[0] as number, family);
-      return queue === null ? [] : [{ text, address, ...queue }];
+      const queues = fds.flatMap((fd) => acceptQueue(native, fd, family) ?? []);
+      if (queues.length === 0) return [];
+      const sum = (read: (queue: { depth: number; limit: number }) => number) =>
+        queues.reduce((total, queue) => total + read(queue), 0);
+      return [{ text, address, depth: sum(({ depth }) => depth), limit: sum(({ limit }) => limit) }];
     });
   }
 

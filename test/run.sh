@@ -46,7 +46,7 @@ part_containers() {
 }
 part_sanitize() { bash test/setup/packages.sh build unit && bash test/setup/sanitize.sh; }
 part_soak() { bash test/setup/packages.sh e2e && "$node" test/soak/soak.ts 2; }
-part_kubelet() { with_engine bash test/setup/kubelet.sh && run_tests 1 $(tests_in test/kubelet); }
+part_kubelet() { with_engine bash test/setup/kubelet.sh build && run_tests 1 $(tests_in test/kubelet); }
 
 engine=absent
 # with_engine COMMAND...: runs it with a Docker engine that answers.

@@ -21,6 +21,7 @@ export type Event =
       connections: readonly ConnectionId[];
     }
   | { kind: "spawned"; id: number; pid: Pid }
+  /** ECANCELED: called off, because its generation is over; no failure. */
   | { kind: "unspawned"; id: number; errno: string; syscall: string }
   | {
       kind: "exited";

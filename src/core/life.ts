@@ -42,14 +42,22 @@ export function bury(turn: Turn, worker: Worker, event: Ending): void {
     workers: state.workers.filter((other) => other.id !== worker.id),
     counters: counted(state.counters, cause),
   });
-  const cancelled = cause.kind === "unspawned" && cause.errno === "ECANCELED";
-  const expected = worker.phase.kind === "told" || worker.phase.kind === "killed" || cancelled || isStopping(state);
+  const expected = worker.phase.kind === "told" || worker.phase.kind === "killed" || isStopping(state);
   const code = exitCodeOf(cause);
   if (!state.config.respawn && code !== 0 && state.exitCode === 0) set(turn, { exitCode: code });
   const exited = event.kind === "exited" ? event : { cpuMs: 0, maxRssBytes: 0, lastWords: null };
   const death = remember(turn, worker, cause, expected, exited);
   if (expected) log(turn, "info", messages.death(death), fields(death));
   else fail(turn, worker, death);
+}
+
+/** Its zygote went before it forked, because the generation is over: as if it had never been ordered. */
+export function callOff(turn: Turn, worker: Worker): void {
+  const { workers, counters } = turn.state;
+  set(turn, {
+    workers: workers.filter((other) => other.id !== worker.id),
+    counters: { ...counters, starts: counters.starts - 1 },
+  });
 }
 
 /** A worker that still lives but did not do what it should: counts as dead before its ACK. */

@@ -1,7 +1,7 @@
 /** One case per event: what is now true. Decides nothing; the rules in reconcile.ts do. */
 import { answerCommand } from "./answers.ts";
 import { recordCrash } from "./crash.ts";
-import { becomeReady, bury } from "./life.ts";
+import { becomeReady, bury, callOff } from "./life.ts";
 import * as messages from "./messages.ts";
 import type { Asker, Event, Handover, Signal, State, Worker } from "./model.ts";
 import { byId, byPid, isStopping, wasReady } from "./pool.ts";
@@ -22,7 +22,7 @@ export function record(turn: Turn, event: Event): void {
       return logStart(turn, byId(turn.state, event.id));
     case "unspawned": {
       const worker = byId(state, event.id);
-      return worker && bury(turn, worker, event);
+      return worker && (event.errno === "ECANCELED" ? callOff(turn, worker) : bury(turn, worker, event));
     }
     case "exited": {
       const worker = byPid(state, event.pid);

@@ -7,13 +7,15 @@ import { outfitWorker, type SpawnContext, settingsOf } from "./spawner.ts";
 import { zygoteCommand } from "./zygote-command.ts";
 import type { Place, Zygote } from "./zygote-place.ts";
 import { sparePlaces, startZygote } from "./zygote-process.ts";
-import { type ZygoteHost, type ZygoteOrder, Zygotes } from "./zygotes.ts";
+import { type Newborn, type ZygoteHost, type ZygoteOrder, Zygotes } from "./zygotes.ts";
 
 /** What one image leaves for the next. */
 export interface PreloadState {
   places: readonly Place[];
   /** What was last said about it, so that a re-exec does not say it again. */
   said: string;
+  /** Its birth was read from the zygote and is in no state yet. */
+  newborn: Newborn | null;
 }
 
 export interface PreloadHost {
@@ -25,6 +27,8 @@ export interface PreloadHost {
   deliver(event: Event): void;
   kill(pid: Pid): void;
   log(level: Level, message: string): void;
+  /** Writes down what `toState` gives, for a crash. */
+  keep(): void;
 }
 
 export class Preload {
@@ -32,12 +36,20 @@ export class Preload {
   readonly #zygotes: Zygotes;
   readonly #host: PreloadHost;
   #said: string;
+  #newborn: Newborn | null = null;
 
   constructor(path: string, host: PreloadHost, from: PreloadState | null) {
     this.#path = path;
     this.#host = host;
     this.#said = from?.said ?? "";
-    this.#zygotes = new Zygotes({ ...zygoteHost(path, host), changed: () => this.follow(host.state()) }, from?.places);
+    this.#zygotes = new Zygotes(
+      {
+        ...zygoteHost(path, host),
+        changed: () => this.follow(host.state()),
+        surely: (born, record) => this.#record(born, record),
+      },
+      from?.places,
+    );
   }
 
   resume(): void {
@@ -71,6 +83,14 @@ export class Preload {
     return this.#zygotes.died(pid, code === null ? `was killed by ${signal}` : `exited with code ${code}`);
   }
 
+  /** A forked worker has the environment of its zygote in /proc: after a crash it could not be told from a stranger. */
+  #record(born: Newborn, record: () => void): void {
+    this.#newborn = born;
+    this.#host.keep();
+    record();
+    this.#newborn = null;
+  }
+
   /** True for a worker whose birth, or its failure, is still to come. */
   expects(id: number): boolean {
     return this.#zygotes.orders().includes(id);
@@ -81,7 +101,7 @@ export class Preload {
   }
 
   toState(): PreloadState {
-    return { places: this.#zygotes.toState(), said: this.#said };
+    return { places: this.#zygotes.toState(), said: this.#said, newborn: this.#newborn };
   }
 }
 
@@ -110,7 +130,7 @@ export function preloadAfterCrash(from: PreloadState | null, state: State): Prel
   return { ...from, places: places.map((place) => ({ ...place, orders: [] })) };
 }
 
-function zygoteHost(path: string, host: PreloadHost): Omit<ZygoteHost, "changed"> {
+function zygoteHost(path: string, host: PreloadHost): Omit<ZygoteHost, "changed" | "surely"> {
   const collect = () => host.context().options.gcBeforeFork;
   const socketCount = () => {
     const { listeners, options } = host.context();

@@ -66,11 +66,17 @@ export interface Exit {
 
 /**
  * Reaps who is dead, at most `limit` so that a thousand at once do not stop the loop: `more` says to come again.
- * `childless`: there is no child left at all, dead or alive.
+ * `childless`: there is no child left at all, dead or alive. With `known`, ascending pids, others are only counted:
+ * PID 1 of a container may have a hundred thousand orphans to bury, and nobody asks how they died. Without `rearm` the
+ * next deaths are no SIGCHLD: the caller will look.
  */
-export function reap(limit = 256): { exits: Exit[]; childless: boolean; more: boolean } {
-  const { deaths, childless } = native.reap({ limit });
-  return { exits: deaths.map(exitOf), childless, more: deaths.length === limit };
+export function reap(
+  limit = 256,
+  known?: Int32Array,
+  rearm = true,
+): { exits: Exit[]; strangers: number; childless: boolean; more: boolean } {
+  const { deaths, strangers, taken, childless } = native.reap({ limit, rearm, ...(known && { known }) });
+  return { exits: deaths.map(exitOf), strangers, childless, more: taken === limit };
 }
 
 function exitOf(death: Reaped): Exit {

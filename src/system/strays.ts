@@ -3,29 +3,22 @@ import { closeSync, readdirSync } from "node:fs";
 import { native } from "./native.ts";
 
 /**
- * Closes every inherited descriptor but `known`, which stay inheritable, and 0 to 2. `keepOf`: connections accepted from this command socket are
- * returned instead; a crash may have come between their accept and the document.
+ * Closes every inherited descriptor but `known`, which stay inheritable, and 0 to 2. `keepOf`: connections accepted from
+ * this command socket are returned instead; a crash may have come between their accept and the document. Never throws:
+ * there is no way back for a new image.
  */
 export function closeStrays(known: ReadonlySet<number | null | undefined>, keepOf: string | null): number[] {
   const kept: number[] = [];
   for (const name of readdirSync("/proc/self/fd")) {
     const fd = Number(name);
     // Node sets close-on-exec on inherited descriptors below 16: an adopted one would be lost with the next re-exec.
-    if (known.has(fd)) keep(fd);
+    if (known.has(fd)) makeInheritable(fd);
     // What Node itself opened is close-on-exec; only what came through execve is not.
     if (fd <= 2 || known.has(fd) || !isInheritable(fd)) continue;
     if (keepOf !== null && isConnectionOf(fd, keepOf)) kept.push(fd);
     else closeSync(fd);
   }
   return kept;
-}
-
-function keep(fd: number): void {
-  try {
-    native.setInheritable({ fd, inheritable: true });
-  } catch {
-    // The one that /proc/self/fd was read with; after a crash it can have the number of a connection that was closed.
-  }
 }
 
 const solSocket = 1;
@@ -58,6 +51,14 @@ function isConnectionOf(fd: number, socketPath: string): boolean {
     return name.readUInt16LE(0) === 1 && name.subarray(2).toString().startsWith(path);
   } catch {
     return false;
+  }
+}
+
+function makeInheritable(fd: number): void {
+  try {
+    native.setInheritable({ fd, inheritable: true });
+  } catch {
+    // It is closed: whoever uses it will say so.
   }
 }
 

@@ -24,6 +24,13 @@ export interface ZygoteOrder {
   launch: Launch;
 }
 
+/** A worker that the core has not heard of yet. */
+export interface Newborn {
+  pid: Pid;
+  slot: number;
+  generation: Generation;
+}
+
 export interface ZygoteHost {
   now(): Millis;
   /** What identifies the code and its surroundings: a zygote with another key is not used. */
@@ -41,6 +48,8 @@ export interface ZygoteHost {
   deliver(event: Event): void;
   /** Something may be otherwise than it was. */
   changed(): void;
+  /** A worker is born; whatever `record` leads to, an image after a crash knows of it. */
+  surely(born: Newborn, record: () => void): void;
   kill(pid: Pid): void;
   log(level: Level, message: string): void;
 }
@@ -225,8 +234,8 @@ export class Zygotes {
       this.#host.kill(pid);
       return this.#condemn(place, `the zygote forked process ${pid}, which is no child of the master`);
     }
-    const isKnown = this.#resolve(place, id, ({ connection }) => {
-      this.#host.deliver({ kind: "spawned", id, pid });
+    const isKnown = this.#resolve(place, id, ({ connection, slot, generation }) => {
+      this.#host.surely({ pid, slot, generation }, () => this.#host.deliver({ kind: "spawned", id, pid }));
       if (connection !== null) this.#host.adopt(connection, pid);
     });
     // Ordered in a turn that ended in a crash: its slot has been ordered again.

@@ -159,6 +159,11 @@ export class Checks {
     }
   }
 
+  /** Ordered, and called off before there was a process. */
+  neverBorn({ generation, slot }: { generation: number; slot: number }): void {
+    this.#lastStart.delete(`${generation}/${slot}`);
+  }
+
   spawning(order: Extract<Effect, { kind: "spawn" }>): void {
     const { state, now } = this.#world;
     if (state.mode.kind === "stopping" && now > state.mode.since) this.#fail("started a worker while stopping");
@@ -233,6 +238,12 @@ export class Checks {
       process.acked || this.#world.config.ackMode.kind === "timer" ? 0 : (this.#failures.get(key) ?? 0) + 1;
     this.#failures.set(key, process.told ? 0 : counted);
     if (process.told) this.#died.delete(key);
+  }
+
+  /** It ended in a turn that the master forgot: as far as it can know, it ended now. */
+  lost({ generation, slot, spawnedAt }: Worker): void {
+    const died = this.#died.get(`${generation}/${slot}`);
+    if (died !== undefined) died.upMs = this.#world.now - spawnedAt;
   }
 
   sameState(before: State, after: State): void {

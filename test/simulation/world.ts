@@ -108,6 +108,11 @@ export class World {
   readonly #traced: boolean;
   readonly #ports: Ports;
   readonly #isPid1: boolean;
+  /** Workers are forked by a zygote: the answer to an order comes later, by worker id. */
+  readonly births = new Map<number, { order: SpawnEffect; at: Millis }>();
+  /** Its failure is being told: lost, when the master crashes over it. */
+  #unborn: { order: SpawnEffect; at: Millis }[] = [];
+  readonly #preloads: boolean;
   /** One call of a port in so many is the master's last; null: it does not crash. */
   readonly #crashOneIn: number | null;
   /** What the file in memory holds: nothing but this outlives a crash. */
@@ -116,9 +121,6 @@ export class World {
   #crashedAt: Millis[] = [];
   /** What the turn under way did to the world: nobody will remember it if the turn does not end. */
   #turn: { told: Process[]; sure: Event[]; replied: number[] } = { told: [], sure: [], replied: [] };
-  /** Workers are forked by a zygote: the answer to an order comes later, by worker id. */
-  readonly births = new Map<number, { order: SpawnEffect; at: Millis }>();
-  readonly #preloads: boolean;
 
   /** Only a traced world says what happens: the words cost a third of a run. */
   constructor(code: Code, seed: number, traced = false) {
@@ -127,9 +129,8 @@ export class World {
     this.chance = new Chance(seed);
     this.config = this.#randomConfig();
     this.#isPid1 = this.chance.oneIn(2);
+    this.#preloads = this.chance.oneIn(3);
     this.#crashOneIn = this.chance.oneIn(2) ? this.chance.pick([20, 60, 200]) : null;
-    // A crash while a zygote forks is for the real program (test/e2e/preload.test.ts).
-    this.#preloads = this.#crashOneIn === null && this.chance.oneIn(3);
     this.checks = new Checks(this);
     this.#ports = this.#makePorts();
     const initial = code.initialState(this.config, this.#about(), this.#launch(), seed || 1);
@@ -197,6 +198,9 @@ export class World {
     this.checks.sameState(saved, state);
     this.checks.crashed(state, this.#turn.replied);
     for (const process of this.#turn.told) process.told = false;
+    // The zygote's answers to orders that nobody remembers are of no use to the next image.
+    for (const { order } of [...this.births.values(), ...this.#unborn]) this.checks.neverBorn(order);
+    this.births.clear();
     const sure = this.#turn.sure.splice(0);
     this.#alarm = null;
     this.#checkPending = false;
@@ -208,6 +212,7 @@ export class World {
     this.#save(state);
     const known = new Set(state.workers.flatMap(({ pid }) => pid ?? []));
     const children = new Set([...this.processes.keys(), ...this.zombies.map(({ pid }) => pid)]);
+    for (const worker of state.workers) if (!children.has(worker.pid ?? -1)) this.checks.lost(worker);
     this.deliver({
       kind: "crashed",
       reason: "simulated",
@@ -524,7 +529,10 @@ export class World {
     const birth = this.births.get(id);
     if (!this.births.delete(id) || birth === undefined) return;
     if (!this.#calm && this.chance.oneIn(10)) {
-      return this.deliver({ kind: "unspawned", id, errno: "EAGAIN", syscall: "fork" });
+      this.#unborn = [birth];
+      this.deliver({ kind: "unspawned", id, errno: "EAGAIN", syscall: "fork" });
+      this.#unborn = [];
+      return;
     }
     try {
       this.deliver({ kind: "spawned", id, pid: this.#start(birth.order) });

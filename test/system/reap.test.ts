@@ -20,11 +20,11 @@ test("exit codes and signals, with times and sizes", async () => {
 
 test("nobody dead is no error, and nobody left is said", async () => {
   const pid = native.spawn(shell("exec sleep 1000"));
-  assert.deepEqual(reap(), { exits: [], childless: false, more: false });
+  assert.deepEqual(reap(), { exits: [], strangers: 0, childless: false, more: false });
   assert.deepEqual(livingChildren(), [pid]);
   process.kill(pid, "SIGTERM");
   assert.equal((await exitOf(pid)).signal, "SIGTERM");
-  assert.deepEqual(reap(), { exits: [], childless: true, more: false });
+  assert.deepEqual(reap(), { exits: [], strangers: 0, childless: true, more: false });
 });
 
 test("a limit leaves the rest for the next time", async () => {
