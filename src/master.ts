@@ -286,7 +286,7 @@ export class Master {
 
   /** What is said only once: a crash on the way does not lose it. */
   #deliverSurely(event: Event): void {
-    this.#keeper.expect(event);
+    this.#keeper?.expect(event);
     this.#survival?.save();
     this.#deliver(event);
   }

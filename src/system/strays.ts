@@ -14,9 +14,11 @@ export function closeStrays(known: ReadonlySet<number | null | undefined>, keepO
     // Node sets close-on-exec on inherited descriptors below 16: an adopted one would be lost with the next re-exec.
     if (known.has(fd)) makeInheritable(fd);
     // What Node itself opened is close-on-exec; only what came through execve is not.
-    if (fd <= 2 || known.has(fd) || !isInheritable(fd)) continue;
-    if (keepOf !== null && isConnectionOf(fd, keepOf)) kept.push(fd);
-    else closeSync(fd);
+    if (fd <= 2 || known.has(fd)) continue;
+    if (keepOf !== null && isConnectionOf(fd, keepOf)) {
+      makeInheritable(fd);
+      kept.push(fd);
+    } else if (isInheritable(fd)) closeSync(fd);
   }
   return kept;
 }
@@ -32,7 +34,6 @@ export function isStill(
   { fd, pid, uid, adopted }: { fd: number; pid: number; uid: number; adopted: boolean },
   socketPath: string,
 ): boolean {
-  if (!isInheritable(fd)) return false;
   try {
     const bytes = native.getSocketOption({ fd, level: solSocket, name: soPeercred, length: 12 });
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
