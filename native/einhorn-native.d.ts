@@ -34,6 +34,9 @@ export interface Native {
     stateFd: number;
   }): void;
 
+  /** From now on a fault ends the process with this code: everything is closed, and only Node's own end is left. */
+  endSurvival(o: { exitCode: number }): void;
+
   /**
    * Installs handlers that write one 8-byte record {int32 signo, int32 sender pid}, little-endian, to `fd` for each signal caught.
    * SIGCHLD gets one record until the next `reap`: a thousand deaths cannot crowd out a SIGTERM.

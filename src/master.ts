@@ -513,6 +513,7 @@ export class Master {
       from: this.#shell.control,
       kernel: { ...native, close: closeSync, watch: reactor.watch, unwatch: reactor.unwatch },
       authority: this.#authority,
+      changed: () => this.#survival?.saveSoon(),
       handlers: {
         command: (asker, request) => {
           const read = readCommand(request);
@@ -528,7 +529,6 @@ export class Master {
             uid,
             others,
           }),
-        changed: () => this.#survival?.saveSoon(),
         trouble: (message) => this.#log.error(message),
       },
     });
@@ -581,6 +581,7 @@ export class Master {
     const { listeners, http, files } = this.#shell;
     closeListeners(http === null ? listeners : [...listeners, http.listener]);
     removeFiles(files);
+    native.endSurvival({ exitCode: code });
     this.#exit(code);
   }
 }
