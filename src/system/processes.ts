@@ -83,6 +83,15 @@ function exitOf(death: Reaped): Exit {
   return { ...death, signal: death.signal === null ? null : signalName(death.signal) };
 }
 
+/** kill(2), -1 for everybody but ourselves. */
+export function kill(pid: Pid, signal: Signal): void {
+  try {
+    process.kill(pid, signalNumber(signal) ?? 15);
+  } catch {
+    // It is gone, which its exit tells; or it is another user's by now, which nothing here can change.
+  }
+}
+
 /** Does `pid` have a handler of its own for `signal`? SigCgt of proc(5); false for one that is gone. */
 export function catchesSignal(pid: Pid, signal: number): boolean {
   const mask = /^SigCgt:\s*([0-9a-f]+)$/m.exec(readOr(`/proc/${pid}/status`, ""))?.[1];
