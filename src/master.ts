@@ -278,8 +278,8 @@ export class Master {
   }
 
   #deliver(event: Event): void {
-    this.#idle.touch();
     this.#supervisor.deliver(event);
+    this.#idle.touch();
     this.#steering.follow(this.#supervisor.state().workers);
     this.#preload?.follow(this.#supervisor.state());
   }

@@ -3,4 +3,4 @@
 # handing them to a new image, and keeps those whose address is that of a pool's `listen`. SERVER_STARTER_PORT has the same form.
 set -eu
 export FPM_SOCKETS="$SERVER_STARTER_PORT" FPM_LISTEN="${SERVER_STARTER_PORT%%=*}"
-exec "${PHP_FPM:-php-fpm8.2}" --nodaemonize --allow-to-run-as-root --fpm-config "$(dirname "$0")/php-fpm.conf"
+exec "${PHP_FPM:-php-fpm8.2}" --nodaemonize --force-stderr --allow-to-run-as-root --fpm-config "$(dirname "$0")/php-fpm.conf"

@@ -15,6 +15,7 @@ stopping = threading.Event()
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # headers and body are two writes
     timeout = 5  # seconds that a kept connection may be idle: bounds the graceful stop too
 
     def do_GET(self):

@@ -120,6 +120,9 @@ function workerSocket(listener: Listener, options: Options, index: number): Work
     family: listener.family,
     // A passed socket goes on under the name it was passed by.
     name: bind?.name ?? (bind?.target.kind === "fd-name" ? bind.target.name : listener.text),
-    address: listener.port === null ? { path: address } : { host: address.slice(0, at), port: listener.port },
+    address:
+      listener.port === null
+        ? { path: address }
+        : { host: address.slice(0, at).replace(/^\[(.*)\]$/, "$1"), port: listener.port },
   };
 }

@@ -231,8 +231,13 @@ export async function startMaster(t: TestContext, options: StartOptions): Promis
   const until = options.until ?? "ready";
   if (until !== "nothing") await answering(master);
   if (until === "ready") {
-    const reply = await master.ask("wait");
-    if (reply.error) throw new Error(`the workers did not become ready: ${reply.message}`);
+    const late = new AbortController();
+    const giveUp = sleep(PATIENCE_MS, null, { signal: late.signal, ref: false });
+    giveUp.catch(() => {});
+    const reply = await Promise.race([master.ask("wait"), giveUp]);
+    late.abort();
+    if (reply === null || reply.error)
+      throw new Error(`the workers did not become ready: ${reply?.message ?? "no answer"}`);
   }
   return master;
 }

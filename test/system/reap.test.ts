@@ -47,3 +47,14 @@ test("orphans come to a subreaper and are reaped like its own", async () => {
   process.kill(orphan, "SIGKILL");
   assert.equal((await exitOf(orphan)).signal, "SIGKILL");
 });
+
+test("of children that nobody asked about only the number is told", async () => {
+  const [asked] = [1, 2].map(() => native.spawn({ ...shell(""), files: ["/bin/true"], args: ["true"] })) as [number];
+  await until(() => livingChildren().length === 0);
+  const { exits, strangers } = reap(256, Int32Array.from([asked]));
+  assert.deepEqual(
+    exits.map(({ pid }) => pid),
+    [asked],
+  );
+  assert.equal(strangers, 1);
+});
