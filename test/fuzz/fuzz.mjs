@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
  * `npm run fuzz -- [SECONDS [TARGET...]]`: coverage-guided fuzzing (Jazzer.js, libFuzzer) of test/fuzz/targets.ts, from and into the kept
- * corpus. What breaks a target is left in test/fuzz/crashes/ and fails the corpus test once it is moved into the corpus.
+ * corpus. Jazzer.js comes as a binary for glibc 2.38 and later (Debian 13, Ubuntu 24.04). What breaks a target is left in test/fuzz/crashes/ and fails the corpus test once it is moved into the corpus.
  */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, readdirSync } from "node:fs";
