@@ -1,4 +1,4 @@
-/** What fuzzing found worth keeping, and each of those with bytes changed by a fixed chance: fuzz.mjs looks for more. */
+/** A kept corpus of hostile and odd input, and each of its files with bytes changed by a fixed chance. */
 import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
