@@ -203,7 +203,11 @@ export function load(port, { seconds, concurrency = 8, rate = 0 }) {
   const report = new Promise((resolve) =>
     child.on("close", () => resolve(JSON.parse(Buffer.concat(chunks).toString()))),
   );
-  return { report, stop: () => (child.kill("SIGTERM"), report) };
+  const stop = () => {
+    child.kill("SIGTERM");
+    return report;
+  };
+  return { report, stop };
 }
 
 /** The tool's JSON or number. Not synchronous: the masters' ends are to be seen meanwhile. */

@@ -61,7 +61,10 @@ export const peers = {
     start: ({ n, port, dir, worker }) => {
       const workers = `command=${worker}\nnumprocs=${n}\nprocess_name=w%(process_num)d\nstartsecs=0\nautorestart=true`;
       const head = `nodaemon=true\nuser=root\nlogfile=${dir}/own.log\npidfile=${dir}/pid\nchildlogdir=${dir}\nminfds=4096`;
-      const conf = file(dir, "supervisor.conf", `[supervisord]\n${head}\n[program:w]\n${workers}\n`);
+      const factory = "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface";
+      const server = `[unix_http_server]\nfile=${dir}/ctl\n[supervisorctl]\nserverurl=unix://${dir}/ctl\n`;
+      const control = `${server}[rpcinterface:supervisor]\n${factory}\n`;
+      const conf = file(dir, "supervisor.conf", `[supervisord]\n${head}\n${control}[program:w]\n${workers}\n`);
       return { command: ["supervisord", "-c", conf], env: { BENCH_PORT: `${port}` } };
     },
   },

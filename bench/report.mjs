@@ -78,7 +78,7 @@ export function markdown(table) {
   ].join("\n");
 }
 
-const escape = (words) => words.replace(/[&<>"]/g, (char) => `&#${char.charCodeAt(0)};`);
+const escaped = (words) => words.replace(/[&<>"]/g, (char) => `&#${char.charCodeAt(0)};`);
 
 /** Bars on a logarithmic scale, one group per table: half a thousandth and a thousand both stay visible. */
 export function svg(tables) {
@@ -88,7 +88,7 @@ export function svg(tables) {
   const parts = [];
   for (const table of shown) {
     y += 14;
-    parts.push(`<text x="8" y="${y}" class="title">${escape(heading(table))}</text>`);
+    parts.push(`<text x="8" y="${y}" class="title">${escaped(heading(table))}</text>`);
     y += 10;
     const low = Math.log10(Math.min(...table.entries.map(({ median }) => median))) - 0.3;
     const high = Math.log10(Math.max(...table.entries.map(({ max }) => max))) + 0.001;
@@ -97,7 +97,7 @@ export function svg(tables) {
       const middle = y + bar / 2;
       const kind = name === table.who ? "ours" : name === table.reference ? "reference" : "other";
       parts.push(
-        `<text x="${left - 8}" y="${middle + 4}" text-anchor="end">${escape(name)}</text>`,
+        `<text x="${left - 8}" y="${middle + 4}" text-anchor="end">${escaped(name)}</text>`,
         `<rect x="${left}" y="${y + 2}" width="${(at(median) - left).toFixed(1)}" height="${bar - 4}" class="${kind}"/>`,
         ...(min > 0 ? [`<path d="M${at(min).toFixed(1)} ${middle}H${at(max).toFixed(1)}" class="range"/>`] : []),
         `<text x="${(at(max) + 6).toFixed(1)}" y="${middle + 4}">${number(median)}</text>`,

@@ -49,7 +49,22 @@ for (const [name, reason] of missing) if (reason !== null) note(`${name} is left
 const runs = options.runs === undefined ? (options.quick ? 3 : 9) : Number(options.runs);
 const context = { peers, missing, runs, quick: options.quick, note };
 
+const machine = {
+  node: execFileSync(node, ["-p", "process.version"], { encoding: "utf8" }).trim(),
+  kernel: release(),
+  cpus: `${cpus().length} x ${cpus()[0]?.model}`,
+};
+mkdirSync(options.out, { recursive: true });
 const tables = [];
+
+/** After every row: an interrupted run leaves what it has. */
+function save() {
+  const write = (file, content) => writeFileSync(join(options.out, file), content);
+  write("bench.json", `${JSON.stringify({ machine, tables, notes }, null, 2)}\n`);
+  write("bench-tables.md", `${tables.map(markdown).join("\n\n")}\n`);
+  write("bench.svg", svg(tables));
+}
+
 for (const name of chosen) {
   try {
     for (const table of await rows[name](context)) {
@@ -59,18 +74,9 @@ for (const name of chosen) {
   } catch (error) {
     note(`${name}: ${error.stack}`);
   }
+  save();
 }
 
-const machine = {
-  node: execFileSync(node, ["-p", "process.version"], { encoding: "utf8" }).trim(),
-  kernel: release(),
-  cpus: `${cpus().length} x ${cpus()[0]?.model}`,
-};
-mkdirSync(options.out, { recursive: true });
-const write = (file, content) => writeFileSync(join(options.out, file), content);
-write("bench.json", `${JSON.stringify({ machine, tables, notes }, null, 2)}\n`);
-write("bench-tables.md", `${tables.map(markdown).join("\n\n")}\n`);
-write("bench.svg", svg(tables));
 const missed = tables.filter(({ verdict }) => verdict?.ok === false);
 console.log(
   `\n${tables.length} tables, ${missed.length} bars missed${missed.map(({ title }) => `\n  ${title}`).join("")}`,

@@ -26,7 +26,7 @@ struct Note {
 };
 
 char **files, **arguments, **environment;
-int stateFd = -1, noted = 0;
+int stateFd = -1, noted = 0, exitCode = -1;
 
 /** The top of the stack, in which the return addresses are. The kernel reads it: where it ends, this is no fault. */
 void copyStack(void* context, Note* note) {
@@ -52,6 +52,7 @@ void copyMaps() {
 }
 
 void crash(int signal, siginfo_t* info, void* context) {
+  if (exitCode >= 0) syscall(SYS_exit_group, exitCode);
   long pid = syscall(SYS_getpid);
   Note note{1, static_cast<uint32_t>(signal), info->si_code, 0, 0, 0, 0};
   if (info->si_code > 0) note.address = reinterpret_cast<uint64_t>(info->si_addr);
@@ -101,6 +102,15 @@ Napi::Value surviveCrashes(Call& call) {
   return call.env.Undefined();
 }
 
+/** All is done and closed: a fault while Node takes itself apart changes nothing of that. */
+Napi::Value endSurvival(Call& call) {
+  exitCode = call.integer("exitCode") & 255;
+  return call.env.Undefined();
+}
+
 }  // namespace
 
-void exportCrash(Napi::Object exports) { add(exports, "surviveCrashes", surviveCrashes); }
+void exportCrash(Napi::Object exports) {
+  add(exports, "surviveCrashes", surviveCrashes);
+  add(exports, "endSurvival", endSurvival);
+}

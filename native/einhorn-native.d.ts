@@ -9,8 +9,17 @@
 export interface Native {
   /** vfork-style; returns when the child has exec'd. An exec that failed throws with its errno (syscall "execve", "chdir", "setrlimit", ...). */
   spawn(o: SpawnOptions): number;
-  /** waitid/wait4(-1, WNOHANG) until nothing is left to reap or `limit` were taken. `childless` is ECHILD. */
-  reap(o: { limit: number }): { deaths: Reaped[]; childless: boolean };
+  /**
+   * wait4(-1, WNOHANG) until nothing is left to reap or `limit` were taken. `childless` is ECHILD. With `known`, pids in
+   * ascending order, only their ends are told; others are `strangers`, reaped and counted. `taken` is all.
+   * Without `rearm` (default true) no SIGCHLD is told afterwards: the caller comes again by itself.
+   */
+  reap(o: { limit: number; known?: Int32Array; rearm?: boolean }): {
+    deaths: Reaped[];
+    strangers: number;
+    taken: number;
+    childless: boolean;
+  };
   /** execve(2) of this process on the main thread, 0..2 made inheritable; returns only by throwing. Env is "K=V" strings. */
   exec(o: { file: string; args: readonly string[]; env: readonly string[] }): never;
 
@@ -24,6 +33,9 @@ export interface Native {
     env: readonly string[];
     stateFd: number;
   }): void;
+
+  /** From now on a fault ends the process with this code: everything is closed, and only Node's own end is left. */
+  endSurvival(o: { exitCode: number }): void;
 
   /**
    * Installs handlers that write one 8-byte record {int32 signo, int32 sender pid}, little-endian, to `fd` for each signal caught.

@@ -3,80 +3,41 @@
  * that the image before left. What each part does stands in system/ and control/; this file only joins them.
  */
 import { closeSync } from "node:fs";
-import { CommandServer, type ControlState } from "./control/server.ts";
+import { CommandServer } from "./control/server.ts";
 import { readCommand } from "./core/commands.ts";
-import { crashExitCode, crashLimit } from "./core/crash.ts";
-import { poolSamples, queueSamples } from "./core/figures.ts";
 import { encodeState } from "./core/handover.ts";
-import type { About, Config, Event, Millis, Pid, Signal, State } from "./core/model.ts";
-import { readiness, statusData } from "./core/views.ts";
+import type { About, Event, Pid, Signal, State } from "./core/model.ts";
 import { Keeper } from "./keeping.ts";
+import { Checker } from "./master/checker.ts";
+import { Notices } from "./master/notices.ts";
+import { serveProbes } from "./master/probing.ts";
+import { Reaper } from "./master/reaper.ts";
+import { crashEvent, surrender } from "./master/recovery.ts";
+import { type Shell, type ShellAtStart, shellFds } from "./master/shell.ts";
+import { signalWorker } from "./master/signalling.ts";
 import type { Options } from "./options.ts";
 import type { Ports } from "./ports.ts";
 import { reportSpawn, type Supervisor, supervise } from "./supervisor.ts";
-import { acceptQueue } from "./system/accept-queue.ts";
 import { createAuthority } from "./system/authority.ts";
 import { Alarm, now } from "./system/clock.ts";
 import type { Note } from "./system/crash-note.ts";
-import { type Files, removeFiles } from "./system/files.ts";
-import { HttpServer } from "./system/http.ts";
+import { removeFiles } from "./system/files.ts";
+import type { HttpServer } from "./system/http.ts";
 import { IdleTrim } from "./system/idle.ts";
-import { closeListeners, type Listener } from "./system/listeners.ts";
+import { closeListeners } from "./system/listeners.ts";
 import { Log } from "./system/log.ts";
 import { native } from "./system/native.ts";
 import { type Announcement, notifyParent } from "./system/notify-parent.ts";
-import {
-  closeNotifySocket,
-  type Notice,
-  type NotifySocket,
-  openNotifySocket,
-  watchNotices,
-} from "./system/notify-socket.ts";
-import { Preload, type PreloadState, preloadFds } from "./system/preload.ts";
-import { probes } from "./system/probes.ts";
-import {
-  catchesSignal,
-  childPids,
-  livingChildren,
-  oomKills,
-  reap,
-  rssBytes,
-  signalNumber,
-  workersAmong,
-} from "./system/processes.ts";
+import { Preload } from "./system/preload.ts";
+import { kill, rssBytes } from "./system/processes.ts";
+import { Steering } from "./system/queues.ts";
 import * as reactor from "./system/reactor.ts";
-import type { HttpSocket } from "./system/rebinding.ts";
-import { type Check, executeNext, judgeCheck, startCheck } from "./system/reexec.ts";
+import { executeNext } from "./system/reexec.ts";
 import { catchSignals, release, type SignalPipe } from "./system/signals.ts";
 import { firstWorkerFd, type SpawnContext, spawnWorker } from "./system/spawner.ts";
 import { closeStrays } from "./system/strays.ts";
 import { Survival } from "./system/survival.ts";
 import { version } from "./version.ts";
-
-/** What one image leaves for the next beside the core's state. Descriptors in it are inherited. */
-export interface Shell {
-  /** The command line of the first start: options are read from it again by every image. */
-  argv: readonly string[];
-  /** What they said last time, for when they cannot be read any more. */
-  options: Options;
-  /** The settings among them, to see which of them changed. */
-  configured: Config;
-  cwd: string;
-  listeners: readonly Listener[];
-  http: HttpSocket | null;
-  control: ControlState;
-  files: Files;
-  /** Zygotes that live; absent in documents of images before there were any. */
-  preload?: PreloadState | null;
-  /** With `-m notify`. */
-  notify?: NotifySocket | null;
-  signals: SignalPipe;
-  nofile: { soft: number; hard: number } | null;
-  log: string;
-  execMs: Millis;
-  /** When it crashed, as far as that still counts. */
-  crashes: readonly Millis[];
-}
 
 const stopSignals: ReadonlySet<Signal> = new Set(["SIGTERM", "SIGINT", "SIGUSR2", "SIGQUIT"]);
 
@@ -86,7 +47,7 @@ type SpawnEffect = Parameters<Ports["processes"]["spawn"]>[0];
 export class Master {
   readonly #options: Options;
   readonly #exit: Exit;
-  readonly #shell: Omit<Shell, "signals" | "execMs"> & { signals: SignalPipe | null };
+  readonly #shell: ShellAtStart;
   readonly #log: Log;
   readonly #alarm: Alarm;
   readonly #control: CommandServer;
@@ -98,15 +59,17 @@ export class Master {
   #http: HttpServer | null = null;
   #supervisor!: Supervisor;
   #signals!: SignalPipe;
-  #check: Check | null = null;
-  #oomKills: number | null = null;
-  #keeper!: Keeper;
+  #keeper: Keeper | null = null;
   /** Connections that were accepted and not written down when the master crashed. */
   readonly #strays: number[] = [];
   #survival: Survival | null = null;
   readonly #idle = new IdleTrim();
+  readonly #steering: Steering;
+  readonly #notices: Notices;
+  readonly #checker: Checker;
+  readonly #reaper: Reaper;
 
-  constructor(options: Options, exit: Exit, shell: Omit<Shell, "signals" | "execMs"> & { signals: SignalPipe | null }) {
+  constructor(options: Options, exit: Exit, shell: ShellAtStart) {
     this.#options = options;
     this.#exit = exit;
     this.#shell = shell;
@@ -117,31 +80,49 @@ export class Master {
       poll: native.poll,
       pending: shell.log,
     });
+    this.#steering = new Steering(shell.listeners, options.binds, (message) => this.#log.error(message));
     this.#alarm = new Alarm(() => this.#deliver({ kind: "woke" }));
     this.#control = this.#createControl();
     this.#preload = this.#createPreload();
+    const deliver = (event: Event) => this.#deliver(event);
+    this.#notices = new Notices({
+      from: shell.notify ?? null,
+      authority: this.#authority,
+      log: this.#log,
+      deliver,
+      deliverSurely: (event) => this.#deliverSurely(event),
+    });
+    this.#checker = new Checker(options, deliver);
+    this.#reaper = new Reaper({
+      state: () => this.#supervisor.state(),
+      deliver,
+      preload: this.#preload,
+      checker: this.#checker,
+    });
   }
 
   /** Everything is open: from here on failure is an event, not an exception. */
   run(state: State, first: Event, heard: readonly Event[] = []): void {
     this.#supervisor = supervise(state, this.#ports());
     this.#signals = catchSignals((signal) => this.#signalled(signal), this.#shell.signals ?? undefined);
-    this.#survive(state);
-    this.#oomKills = oomKills();
+    if (first.kind !== "booted") this.#survive(state);
     if (first.kind === "booted") {
       for (const { text, address } of this.#shell.listeners) this.#log.info(`Listening on ${address}`, { bind: text });
     }
     this.#preload?.resume();
-    if (this.#shell.notify != null) this.#watchNotices(this.#shell.notify);
+    this.#notices.resume();
     this.#deliver(first);
+    // The first workers do not wait for this: a crash before them leaves nothing behind that the next start could miss.
+    if (first.kind === "booted") this.#survive(this.#supervisor.state());
     this.#endLostSpawns();
     for (const event of heard) this.#deliver(event);
     release();
     // Who died between the two images left no signal that anybody saw.
-    this.#reap();
+    this.#reaper.reap();
     for (const fd of this.#strays) this.#control.adoptStray(fd);
     this.#control.start();
-    this.#startHttp();
+    const { http, listeners } = this.#shell;
+    if (http !== null) this.#http = serveProbes(http, listeners, () => this.#supervisor.state());
   }
 
   /** Ordered from a zygote that this image was told nothing of: ordered again. */
@@ -163,7 +144,7 @@ export class Master {
   }
 
   about(): About {
-    const { options } = { options: this.#options };
+    const options = this.#options;
     return {
       pid: process.pid,
       version,
@@ -194,17 +175,18 @@ export class Master {
 
   /** A crash from here on leads to an image that goes on from the last whole turn. */
   #survive(state: State): void {
-    this.#keeper = new Keeper(state, {
+    const keeper = new Keeper(state, {
       // Its connections come and go without being written down: they end with the image.
       shell: () => this.#document(state, []).shell,
       connectionChanges: () => this.#control.takeChanges(),
-      changingShell: () => ({ preload: this.#preload?.toState() ?? null, notify: this.#shell.notify ?? null }),
+      changingShell: () => ({ preload: this.#preload?.toState() ?? null, notify: this.#notices.socket }),
     });
+    this.#keeper = keeper;
     try {
       this.#survival = new Survival({
         options: this.#options,
-        changes: () => this.#keeper.changes(),
-        everything: () => this.#keeper.everything(),
+        changes: () => keeper.changes(),
+        everything: () => keeper.everything(),
         trouble: (message) => this.#log.error(message),
       });
     } catch (error) {
@@ -218,56 +200,27 @@ export class Master {
 
   /** What happened while nobody looked, from the world itself. */
   crashed(state: State, note: Note): Event {
-    const children = new Set(childPids());
-    const known = new Set(state.workers.flatMap(({ pid }) => pid ?? []));
-    const strangers = livingChildren().filter((pid) => !known.has(pid));
-    const newborn = this.#shell.preload?.newborn;
-    const recent = this.#shell.crashes.length;
-    if (recent > crashLimit + 3) this.#surrender(known);
-    const tookMs = note.at === null ? "" : ` (after ${Math.round(now() - note.at)}ms)`;
-    return {
-      kind: "crashed",
-      reason: `${note.reason}${tookMs}`,
-      recent,
-      about: this.about(),
-      lost: [...known].filter((pid) => !children.has(pid)),
-      found: [...workersAmong(strangers), ...(newborn && strangers.includes(newborn.pid) ? [newborn] : [])],
-      connections: this.#control.connectionIds(),
-    };
-  }
-
-  /** It crashes before it can even stop. */
-  #surrender(workers: Iterable<Pid>): never {
-    for (const pid of workers) kill(pid, "SIGTERM");
-    this.#exit(crashExitCode);
+    const code = surrender(state, this.#shell);
+    if (code !== null) this.#exit(code);
+    const connections = this.#control.connectionIds();
+    return crashEvent({ state, shell: this.#shell, note, about: this.about(), connections });
   }
 
   /** Closes descriptors that the image before left and the document does not name. */
   closeStrangers(afterCrash = false): void {
-    const { listeners, http, control, files, signals } = this.#shell;
-    const known = new Set<number | null | undefined>([
-      ...listeners.flatMap(({ fds }) => fds),
-      ...(http === null ? [] : [...http.listener.fds, ...http.connections.map(({ fd }) => fd)]),
-      control.listener,
-      ...control.connections.map(({ fd }) => fd),
-      files.listener,
-      signals?.read,
-      signals?.write,
-      this.#shell.notify?.fd,
-      ...preloadFds(this.#shell.preload ?? null),
-    ]);
-    this.#strays.push(...closeStrays(known, afterCrash ? files.socketPath : null));
+    this.#strays.push(...closeStrays(shellFds(this.#shell), afterCrash ? this.#shell.files.socketPath : null));
   }
 
   #deliver(event: Event): void {
-    this.#idle.touch();
     this.#supervisor.deliver(event);
+    this.#idle.touch();
+    this.#steering.follow(this.#supervisor.state().workers);
     this.#preload?.follow(this.#supervisor.state());
   }
 
   /** What is said only once: a crash on the way does not lose it. */
   #deliverSurely(event: Event): void {
-    this.#keeper.expect(event);
+    this.#keeper?.expect(event);
     this.#survival?.save();
     this.#deliver(event);
   }
@@ -277,24 +230,20 @@ export class Master {
       clock: { now, wakeAt: (at) => this.#alarm.set(at) },
       processes: {
         spawn: (order) => this.#spawn(order),
-        signal: (pid, signal) => this.#signal(pid, signal),
+        signal: (pid, signal) => signalWorker(pid, signal, () => this.#supervisor.state(), this.#steering),
         signalRest: (signal) => {
           kill(-1, signal);
-          setImmediate(() => this.#reap());
+          setImmediate(() => this.#reaper.reap());
         },
         measure: (pids) => Object.fromEntries(pids.map((pid) => [pid, rssBytes(pid) ?? 0])),
       },
       reexec: {
-        check: () => this.#startCheck(),
-        endCheck: () => {
-          if (this.#check === null) return;
-          this.#check.timedOut = true;
-          kill(this.#check.pid, "SIGKILL");
-        },
+        check: () => this.#checker.start(this.#document(this.#supervisor.state())),
+        endCheck: () => this.#checker.giveUp(),
         exec: (state) => executeNext(this.#options, this.#document(state)),
       },
       save: (state) => {
-        this.#keeper.set(state);
+        this.#keeper?.set(state);
         this.#survival?.save();
       },
       control: { reply: (asker, reply) => this.#control.reply(asker, reply) },
@@ -326,32 +275,9 @@ export class Master {
       options: this.#options,
       listeners: this.#shell.listeners,
       socketPath: this.#shell.files.socketPath,
-      notifySocket: this.#notifySocket(),
+      notifySocket: this.#supervisor.state().config.ackMode.kind === "notify" ? this.#notices.name() : null,
       nofile: this.#shell.nofile,
     };
-  }
-
-  /** Opened when it is first needed, as the ACK mode may change; the same from then on. */
-  #notifySocket(): string | null {
-    if (this.#supervisor.state().config.ackMode.kind !== "notify") return null;
-    if (this.#shell.notify == null) {
-      this.#shell.notify = openNotifySocket();
-      this.#watchNotices(this.#shell.notify);
-    }
-    return this.#shell.notify.name;
-  }
-
-  #watchNotices(socket: NotifySocket): void {
-    watchNotices(socket, {
-      workerOf: (pid) => this.#authority.workerOf(pid),
-      notice: (pid, notice) => this.#notice(pid, notice),
-      refused: (sender) => this.#log.error("Dropped an sd_notify message that no worker of ours sent", sender),
-    });
-  }
-
-  #notice(pid: Pid, { ready, ...said }: Notice): void {
-    if (Object.keys(said).length > 0) this.#deliver({ kind: "notified", pid, ...said });
-    if (ready) this.#deliverSurely({ kind: "acked", pid, via: "notify" });
   }
 
   #createPreload(): Preload | null {
@@ -379,67 +305,10 @@ export class Master {
     );
   }
 
-  #signal(pid: Pid, signal: Signal | "graceful"): Signal {
-    const sent = signal === "graceful" ? this.#gracefulSignal(pid) : signal;
-    kill(pid, sent);
-    return sent;
-  }
-
-  #gracefulSignal(pid: Pid): Signal {
-    const { gracefulSignal } = this.#supervisor.state().config;
-    if (gracefulSignal !== "auto") return gracefulSignal;
-    return catchesSignal(pid, signalNumber("SIGUSR2") as number) ? "SIGUSR2" : "SIGTERM";
-  }
-
   #signalled(signal: Signal): void {
-    if (signal === "SIGCHLD") this.#reap();
+    if (signal === "SIGCHLD") this.#reaper.reap();
     else if (stopSignals.has(signal)) this.#deliverSurely({ kind: "signal", signal });
     else this.#deliver({ kind: "signal", signal });
-  }
-
-  /** Every child, whosever it was, in one drain; a thousand at once take several turns of the loop. */
-  #reap(): void {
-    const { exits, childless, more } = reap();
-    this.#preload?.listen();
-    let orphans = 0;
-    const workers = new Set(this.#supervisor.state().workers.map(({ pid }) => pid));
-    for (const exit of exits) {
-      if (exit.pid === this.#check?.pid) this.#endCheck(exit.code, exit.signal);
-      else if (!workers.has(exit.pid)) orphans += this.#preload?.died(exit) ? 0 : 1;
-      else
-        this.#deliver({
-          kind: "exited",
-          ...exit,
-          oom: exit.signal === "SIGKILL" && this.#wasOutOfMemory(),
-          lastWords: null,
-        });
-    }
-    if (orphans > 0) this.#deliver({ kind: "orphans-reaped", count: orphans });
-    if (more) setImmediate(() => this.#reap());
-    else if (childless && this.#supervisor.state().mode.kind === "sweeping") this.#deliver({ kind: "childless" });
-  }
-
-  #wasOutOfMemory(): boolean {
-    const kills = oomKills();
-    const grew = kills !== null && this.#oomKills !== null && kills > this.#oomKills;
-    this.#oomKills = kills;
-    return grew;
-  }
-
-  #startCheck(): void {
-    try {
-      this.#check = startCheck(this.#options, this.#document(this.#supervisor.state()));
-    } catch (error) {
-      // Not within this turn: the core is still busy with the event that asked for it.
-      const reason = (error as Error).message;
-      setImmediate(() => this.#deliver({ kind: "checked", reason }));
-    }
-  }
-
-  #endCheck(code: number | null, signal: Signal | null): void {
-    const check = this.#check as Check;
-    this.#check = null;
-    this.#deliver({ kind: "checked", reason: judgeCheck(check, code, signal) });
   }
 
   #document(state: State, probes = this.#http?.handOver() ?? []): { shell: Shell } & ReturnType<typeof encodeState> {
@@ -449,6 +318,7 @@ export class Master {
       http: http === null ? null : { ...http, connections: probes },
       control: this.#control.toState(),
       preload: this.#preload?.toState() ?? null,
+      notify: this.#notices.socket,
       signals: this.#signals,
       log: "",
       execMs: now(),
@@ -461,6 +331,7 @@ export class Master {
       from: this.#shell.control,
       kernel: { ...native, close: closeSync, watch: reactor.watch, unwatch: reactor.unwatch },
       authority: this.#authority,
+      changed: () => this.#survival?.saveSoon(),
       handlers: {
         command: (asker, request) => {
           const read = readCommand(request);
@@ -476,7 +347,6 @@ export class Master {
             uid,
             others,
           }),
-        changed: () => this.#survival?.saveSoon(),
         trouble: (message) => this.#log.error(message),
       },
     });
@@ -489,30 +359,6 @@ export class Master {
     return isKnown();
   }
 
-  #startHttp(): void {
-    const { http } = this.#shell;
-    if (http === null) return;
-    this.#http = new HttpServer({
-      fd: http.listener.fds[0] as number,
-      connections: http.connections,
-      reactor,
-      sockets: native,
-      answer: probes({
-        readiness: () => readiness(this.#supervisor.state()),
-        started: () => this.#supervisor.state().started,
-        status: () => statusData(this.#supervisor.state(), now()),
-        samples: () => [...poolSamples(this.#supervisor.state()), ...queueSamples(this.#queues())],
-      }),
-    });
-  }
-
-  #queues() {
-    return this.#shell.listeners.flatMap(({ text, address, family, fds }) => {
-      const queue = acceptQueue(native, fds[0] as number, family);
-      return queue === null ? [] : [{ text, address, ...queue }];
-    });
-  }
-
   #announce(state: string): void {
     const socket = process.env.NOTIFY_SOCKET;
     if (socket) notifyParent(native, socket, state as Announcement, now(), (message) => this.#log.debug(message));
@@ -520,20 +366,13 @@ export class Master {
 
   #leave(code: number): void {
     this.#preload?.kill();
-    if (this.#shell.notify != null) closeNotifySocket(this.#shell.notify);
+    this.#notices.close();
     this.#http?.close();
     this.#control.close();
     const { listeners, http, files } = this.#shell;
     closeListeners(http === null ? listeners : [...listeners, http.listener]);
     removeFiles(files);
+    native.endSurvival({ exitCode: code });
     this.#exit(code);
-  }
-}
-
-function kill(pid: Pid, signal: Signal): void {
-  try {
-    process.kill(pid, signalNumber(signal) ?? 15);
-  } catch {
-    // It is gone, which its exit tells; or it is another user's by now, which nothing here can change.
   }
 }

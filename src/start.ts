@@ -7,7 +7,8 @@ import type { Launch } from "./core/model.ts";
 import { launchOf } from "./core/upgrade.ts";
 import { UserError } from "./errors.ts";
 import { documentFrom, pendingIn } from "./keeping.ts";
-import { type Exit, Master, type Shell } from "./master.ts";
+import type { Shell } from "./master/shell.ts";
+import { type Exit, Master } from "./master.ts";
 import { mergeReconfigured, type Options, readInvocation } from "./options.ts";
 import { now } from "./system/clock.ts";
 import { takeOver } from "./system/files.ts";
@@ -18,7 +19,13 @@ import { preloadAfterCrash } from "./system/preload.ts";
 import { openHttp, rebind, rebindHttp } from "./system/rebinding.ts";
 import { checkPassed, readDocument } from "./system/reexec.ts";
 import { withoutHold } from "./system/signals.ts";
+import { isStill } from "./system/strays.ts";
 import { readCrash } from "./system/survival.ts";
+
+/** Without the connections that were closed after they were written down. */
+function afterCrash(control: Shell["control"], socketPath: string): Shell["control"] {
+  return { ...control, connections: control.connections.filter((connection) => isStill(connection, socketPath)) };
+}
 
 /** First start: everything is opened before the first worker is started, and nothing is left behind when something fails. */
 export async function startMaster(
@@ -85,7 +92,17 @@ export async function resumeMaster(stateFd: number, { exit }: { exit: Exit }): P
   const recent = crashes.filter((at) => at > now() - crashWindowMs);
   const live = options.preload === null ? null : (shell.preload ?? null);
   const preload = crash === null ? live : preloadAfterCrash(live, state);
-  const inherited = { ...shell, listeners, http, preload, options, configured: options.config, crashes: recent };
+  const control = crash === null ? shell.control : afterCrash(shell.control, shell.files.socketPath);
+  const inherited = {
+    ...shell,
+    control,
+    listeners,
+    http,
+    preload,
+    options,
+    configured: options.config,
+    crashes: recent,
+  };
   const master = new Master(options, exit, inherited);
   for (const message of troubles) master.complain(message);
   process.env = withoutHold(process.env as Record<string, string>);

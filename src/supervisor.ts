@@ -34,7 +34,7 @@ export function supervise(initial: State, ports: Ports): Supervisor {
         const { state: after, effects, wakeAt } = step(state, next, ports.clock.now());
         state = after;
         for (const effect of effects) perform(effect, ports, (event) => inbox.push(event));
-        ports.clock.wakeAt(wakeAt);
+        if (wakeAt !== undefined) ports.clock.wakeAt(wakeAt);
       }
       // Only whole turns: an order that was given half must be found in the world, not in the state.
       if (state !== saved) ports.save(state);

@@ -7,6 +7,8 @@
 #   e2e         the built product on this machine
 #   examples    the examples, under the built product
 #   containers  images, PID 1, drain and readiness in a Docker engine
+#   sanitize    the system layer over an addon built with the address and undefined-behaviour sanitizers
+#   soak        everything at once for two minutes (npm run soak for longer)
 #   kubelet     a real kubelet (minutes; only when named)
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
@@ -42,7 +44,9 @@ part_containers() {
   with_engine with_certificates bash test/setup/images.sh node:20 node:22 node:24 node:26 node:musl musl python ruby product:24 || return 1
   run_tests 2 $(tests_in test/container)
 }
-part_kubelet() { with_engine bash test/setup/kubelet.sh && run_tests 1 $(tests_in test/kubelet); }
+part_sanitize() { bash test/setup/packages.sh build unit && bash test/setup/sanitize.sh; }
+part_soak() { bash test/setup/packages.sh e2e && "$node" test/soak/soak.ts 2; }
+part_kubelet() { with_engine bash test/setup/kubelet.sh build && run_tests 1 $(tests_in test/kubelet); }
 
 engine=absent
 # with_engine COMMAND...: runs it with a Docker engine that answers.
@@ -64,12 +68,12 @@ trap 'exit 130' INT TERM
 parts=("$@")
 [ ${#parts[@]} -gt 0 ] || parts=(lint build unit e2e examples containers)
 for part in "${parts[@]}"; do
-  declare -F "part_$part" >/dev/null || { echo "run.sh: no part called $part; there are: lint build unit e2e examples containers kubelet" >&2; exit 2; }
+  declare -F "part_$part" >/dev/null || { echo "run.sh: no part called $part; there are: lint build unit e2e examples containers sanitize soak kubelet" >&2; exit 2; }
 done
 # These test the product that the build makes.
 case " ${parts[*]} " in
   *" build "*) ;;
-  *" unit "* | *" e2e "* | *" examples "* | *" containers "* | *" kubelet "*) parts=(build "${parts[@]}") ;;
+  *" unit "* | *" e2e "* | *" examples "* | *" containers "* | *" kubelet "* | *" sanitize "* | *" soak "*) parts=(build "${parts[@]}") ;;
 esac
 
 summary=()

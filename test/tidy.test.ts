@@ -132,7 +132,7 @@ describe("house rules", () => {
 
   test("files stay small", () => {
     const limits: [string[], number][] = [
-      [sources, 320],
+      [sources, 380],
       [filesBelow("native", ".cc"), 250],
     ];
     const breaches = limits.flatMap(([files, lines]) =>

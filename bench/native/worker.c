@@ -11,6 +11,7 @@
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdint.h>
@@ -72,7 +73,11 @@ static void answer(int fd, uint64_t work) {
   char request[512], reply[128];
   struct timeval patience = {2, 0};
   setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-  if (read(fd, request, sizeof request) > 0) {
+  ssize_t got;
+  // With a timeout set, a signal ends the read whatever SA_RESTART says (signal(7)).
+  do got = read(fd, request, sizeof request);
+  while (got < 0 && errno == EINTR);
+  if (got > 0) {
     for (uint64_t until = now(CLOCK_THREAD_CPUTIME_ID) + work; work && now(CLOCK_THREAD_CPUTIME_ID) < until;) {}
     int length = snprintf(reply, sizeof reply, "HTTP/1.0 200 OK\r\nContent-Length: 11\r\n\r\n%010d\n", getpid());
     if (write(fd, reply, (size_t)length) != length) { /* the client counts it */ }

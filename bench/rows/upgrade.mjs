@@ -6,7 +6,7 @@ const workers = 50;
 const bootMs = 200;
 const rate = 500;
 
-async function upgraded(peer, strategy, args) {
+async function upgraded(peer, strategy, args, note) {
   const env = { BENCH_ACK: "1", BENCH_BOOT_MS: `${bootMs}` };
   const master = await Master.start(peer, { n: workers, env, args: ["-m", "manual", ...args] });
   try {
@@ -22,6 +22,7 @@ async function upgraded(peer, strategy, args) {
     await sleep(300);
     const after = await during.stop();
     const { longestNs, failed } = await gap;
+    if (before.failed + after.failed > 0) note(`${strategy}: ${JSON.stringify({ before, after, workers: undefined })}`);
     return {
       tookMs,
       failed: before.failed + after.failed,
@@ -52,8 +53,8 @@ export async function upgrade(context) {
     {
       node: async () => ({ tookMs: nodeStart() }),
       C: () => startAll(context.peers["C posix_spawn loop"]),
-      smooth: () => upgraded(einhorn, "upgrade", ["--max-unacked", "10"]),
-      fleet: () => upgraded(einhorn, "upgrade_fleet", []),
+      smooth: () => upgraded(einhorn, "upgrade", ["--max-unacked", "10"], context.note),
+      fleet: () => upgraded(einhorn, "upgrade_fleet", [], context.note),
     },
     context.note,
   );

@@ -36,8 +36,6 @@ export interface Handlers {
   hungUp(connection: ConnectionId): void;
   /** Someone was refused. At most one call a second; `others` were refused since the last one. */
   refused(o: { pid: Pid; uid: number; command: string; others: number }): void;
-  /** toState() would give something else than before; takeChanges() says what. */
-  changed?(): void;
   /** The operator should know: one sentence. */
   trouble(message: string): void;
 }
@@ -80,4 +78,6 @@ export interface ServerOptions {
   authority: Authority;
   handlers: Handlers;
   limits?: Partial<Limits>;
+  /** toState() would give something else than before; takeChanges() says what. */
+  changed?(): void;
 }

@@ -15,11 +15,14 @@ import { encodeReply } from "./wire.ts";
 export type { ControlState } from "./contract.ts";
 
 const nothing = Buffer.alloc(0);
+/** A pid is not given to another process within this. */
+const sameProcessMs = 20;
 
 export class CommandServer {
   readonly #kernel: ServerOptions["kernel"];
   readonly #authority: ServerOptions["authority"];
   readonly #handlers: ServerOptions["handlers"];
+  readonly #onChange: (() => void) | undefined;
   readonly #limits: Limits;
   readonly #acceptor: Acceptor | null;
   readonly #reception: Reception;
@@ -29,12 +32,14 @@ export class CommandServer {
   readonly #changed = new Set<ConnectionId>();
   #nextId: ConnectionId;
   #reads = 0;
+  #lastArrival: { pid: Pid; at: number; worker: Pid | null } = { pid: 0, at: 0, worker: null };
   #heldBytes = 0;
 
   constructor(o: ServerOptions) {
     this.#kernel = o.kernel;
     this.#authority = o.authority;
     this.#handlers = o.handlers;
+    this.#onChange = o.changed;
     this.#limits = { ...defaultLimits, ...o.limits };
     this.#reception = new Reception(o.authority, o.handlers, this.#limits);
     this.#rotation = new Rotation(this.#limits.turnMs, (connection, until) => this.#serve(connection, until));
@@ -129,14 +134,19 @@ export class CommandServer {
   }
 
   #note(connection: Connection): void {
-    if (this.#changed.size === 0) this.#handlers.changed?.();
+    if (this.#changed.size === 0) this.#onChange?.();
     this.#changed.add(connection.id);
   }
 
   #arrived({ fd, pid, uid }: Arrival): void {
     if (this.#connections.size >= this.#limits.connections) this.#makeRoom();
     // Asked now, since a short-lived helper of a worker may be gone when its line is read.
-    this.#welcome({ fd, pid, uid, worker: this.#authority.workerOf(pid), adopted: false });
+    const at = performance.now();
+    // A flood comes from few processes, and looking at /proc is most of what a connection costs.
+    if (pid !== this.#lastArrival.pid || at > this.#lastArrival.at + sameProcessMs) {
+      this.#lastArrival = { pid, at, worker: this.#authority.workerOf(pid) };
+    }
+    this.#welcome({ fd, pid, uid, worker: this.#lastArrival.worker, adopted: false });
   }
 
   #welcome(o: { fd: number; pid: Pid; uid: number; worker: Pid | null; adopted: boolean }): void {

@@ -5,7 +5,7 @@
 import { bury } from "./life.ts";
 import type { Event, Worker } from "./model.ts";
 import { byPid, isStopping } from "./pool.ts";
-import { beginStop, endHandover, forgetOthers } from "./record.ts";
+import { beginStop, endHandover, forgetOthers, sameMaster } from "./record.ts";
 import { log, set, setWorker, type Turn } from "./turn.ts";
 
 /** This many crashes in `crashWindowMs` are no accident: the orchestrator shall start afresh. */
@@ -19,7 +19,11 @@ type Crash = Extract<Event, { kind: "crashed" }>;
 export function recordCrash(turn: Turn, event: Crash): void {
   const { counters } = turn.state;
   const startedAt = turn.state.startedAt || turn.now;
-  set(turn, { about: event.about, startedAt, counters: { ...counters, crashes: counters.crashes + 1 } });
+  set(turn, {
+    about: sameMaster(turn.state, event.about),
+    startedAt,
+    counters: { ...counters, crashes: counters.crashes + 1 },
+  });
   log(turn, "error", `The master crashed and goes on where it was: ${event.reason}`, { recent: event.recent });
   for (const pid of event.lost) {
     const worker = byPid(turn.state, pid);

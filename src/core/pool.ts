@@ -33,29 +33,52 @@ export function byId(state: State, id: number): Worker | undefined {
   return state.workers.find((worker) => worker.id === id);
 }
 
-/** What every rule wants to know, counted in one pass. */
+/** What every rule wants to know, counted in one pass and once per list of workers. */
 export interface Census {
   /** Of the wanted generation and not to be replaced. */
   current: { serving: number; ready: number; unacked: number };
   stale: { serving: number; ready: number };
+  /** Told to go or killed, and not gone yet. */
+  leaving: number;
   /** Alive in any way, those told to go included. */
   alive: number;
 }
 
+/** What was counted last, by list of workers: lists are replaced, never changed, so a count stays true while its list lives. */
+const counted = new WeakMap<readonly Worker[], { generation: Generation; census: Census }>();
+
 export function census(state: State): Census {
+  const known = counted.get(state.workers);
+  if (known?.generation === state.generation) return known.census;
+  const count = take(state);
+  counted.set(state.workers, { generation: state.generation, census: count });
+  return count;
+}
+
+function take(state: State): Census {
   const count: Census = {
     current: { serving: 0, ready: 0, unacked: 0 },
     stale: { serving: 0, ready: 0 },
+    leaving: 0,
     alive: state.workers.length,
   };
   for (const worker of state.workers) {
-    if (!isServing(worker)) continue;
+    if (!isServing(worker)) {
+      count.leaving += 1;
+      continue;
+    }
     const side = isStale(state, worker) ? count.stale : count.current;
     side.serving += 1;
     if (isReady(worker)) side.ready += 1;
     else if (side === count.current) count.current.unacked += 1;
   }
   return count;
+}
+
+/** Ordered or starting, of any generation. */
+export function hasUnacked(state: State): boolean {
+  const { current, stale } = census(state);
+  return current.serving + stale.serving > current.ready + stale.ready;
 }
 
 /** Slots that a living worker of this generation holds, whether told to go or not. */
@@ -75,7 +98,8 @@ export function quorum(state: State): number {
 }
 
 export function readyCount(state: State): number {
-  return state.workers.reduce((count, worker) => count + (isReady(worker) ? 1 : 0), 0);
+  const { current, stale } = census(state);
+  return current.ready + stale.ready;
 }
 
 export function isStopping(state: State): boolean {

@@ -40,23 +40,30 @@ export function reconcile(turn: Turn): void {
 }
 
 /**
+ * A new worker stands in for an old one when it has been ready for this long: one that ACKs and falls over at once must not
+ * cost an old one its place. Starts do not wait for it, so it is paid once an upgrade.
+ */
+export const settleMs = 100;
+
+/**
  * Tells stale workers to go as far as capacity allows: ready workers never fall below `number` by our doing, or below
  * what there was. A fleet upgrade waits for the whole new generation. A stale worker that is not ready serves nobody.
  */
 function retireStale(turn: Turn): void {
   const { state } = turn;
   if (isStopping(state)) return;
-  const count = census(state);
-  if (count.stale.serving === 0) return;
-  const complete = count.current.ready >= state.config.number;
-  let spare = Math.max(0, count.current.ready + count.stale.ready - state.config.number);
+  const { stale } = census(state);
+  if (stale.serving === 0) return;
+  const settled = settledCurrent(turn);
+  const complete = settled >= state.config.number;
+  let spare = Math.max(0, settled + stale.ready - state.config.number);
   if (state.mode.kind === "upgrading") {
     const { upgrade } = state.mode;
     const held = upgrade.paused || !upgrade.canaryPassed || (upgrade.strategy === "fleet" && !complete);
     // Held back, only what is too many without the new workers goes.
-    if (held) spare = Math.max(0, count.stale.ready - state.config.number);
+    if (held) spare = Math.max(0, stale.ready - state.config.number);
   }
-  if (complete) spare = count.stale.ready;
+  if (complete) spare = stale.ready;
   // Oldest generation first: after an upgrade that started over, the one in between is the closer to what is wanted.
   const ready = state.workers.filter((worker) => isReady(worker) && isStale(state, worker));
   const going = new Set(
@@ -71,12 +78,21 @@ function retireStale(turn: Turn): void {
   );
   if (told > 0 && turn.state.mode.kind === "upgrading") {
     const after = census(turn.state);
-    announce(
-      turn,
-      turn.state.mode.upgrade,
-      messages.upgradeProgress(after.current.ready, turn.state.config.number, after.stale.serving),
-    );
+    const message = messages.upgradeProgress(after.current.ready, turn.state.config.number, after.stale.serving);
+    announce(turn, turn.state.mode.upgrade, message);
   }
+}
+
+/** Ready workers of the wanted kind that have stood for `settleMs`. */
+function settledCurrent(turn: Turn): number {
+  let settled = 0;
+  for (const worker of turn.state.workers) {
+    if (worker.phase.kind !== "ready" || isStale(turn.state, worker)) continue;
+    const dueAt = worker.phase.since + settleMs;
+    if (turn.now >= dueAt) settled += 1;
+    else wake(turn, dueAt);
+  }
+  return settled;
 }
 
 /** More than `number`: those that serve nobody yet go first, then the highest slots. */

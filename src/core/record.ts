@@ -3,7 +3,7 @@ import { answerCommand } from "./answers.ts";
 import { recordCrash } from "./crash.ts";
 import { becomeReady, bury, callOff } from "./life.ts";
 import * as messages from "./messages.ts";
-import type { Asker, Event, Handover, Signal, State, Worker } from "./model.ts";
+import type { About, Asker, Event, Handover, Signal, State, Worker } from "./model.ts";
 import { byId, byPid, isStopping, wasReady } from "./pool.ts";
 import { answer, log, progress, refuse, set, setWorker, setWorkers, type Turn } from "./turn.ts";
 import { beginUpgrade } from "./upgrade.ts";
@@ -79,7 +79,7 @@ function recordReexec(turn: Turn, event: Extract<Event, { kind: "reexeced" }>): 
   const { state, now } = turn;
   const { handover } = state;
   set(turn, {
-    about: event.about,
+    about: sameMaster(state, event.about),
     handover: null,
     counters: { ...state.counters, reexecs: state.counters.reexecs + 1, lastReexecMs: now - event.execMs },
   });
@@ -113,6 +113,12 @@ function recordAck(turn: Turn, event: Extract<Event, { kind: "acked" }>): void {
   }
   if (wasReady(worker)) return log(turn, "info", `${name} has ACKed already; the second ACK changes nothing`);
   if (worker.phase.kind === "starting") becomeReady(turn, worker);
+}
+
+/** What a new image says about itself, but that it cannot know how preloading went before it. */
+export function sameMaster({ about }: State, next: About): About {
+  const { preload } = about;
+  return preload !== null && preload.path === next.preload?.path ? { ...next, preload } : next;
 }
 
 function recordPreload(turn: Turn, event: Extract<Event, { kind: "preloaded" }>): void {

@@ -21,6 +21,8 @@ export const badOption = "EINHORN_BAD_OPTION";
 /** `source` begins the messages: "" for the command line, "EINHORN_OPTS: ". Throws a UserError for what it cannot read. */
 export async function readWords(words: readonly string[], source: string): Promise<CommandLine> {
   if (!words[0]?.startsWith("-")) return { given: [], program: words };
+  const plain = readPlain(words, source);
+  if (plain !== null) return plain;
   const { Command, Option: CommanderOption } = await import("commander");
   const given: Given[] = [];
   const command = new Command()
@@ -43,6 +45,25 @@ export async function readWords(words: readonly string[], source: string): Promi
   } catch (error) {
     throw error instanceof UserError ? error : missingValue(error, source);
   }
+}
+
+/**
+ * The usual command line, each option and each value a word of its own: what it means is not in doubt, and commander would take
+ * a tenth of the start for it. Null for anything else, mistakes above all, which commander is to judge.
+ */
+function readPlain(words: readonly string[], source: string): CommandLine | null {
+  const given: Given[] = [];
+  for (let i = 0; i < words.length; i += 1) {
+    const word = words[i] as string;
+    if (word === "--") return { given, program: words.slice(i + 1) };
+    if (!word.startsWith("-")) return { given, program: words.slice(i) };
+    const option = table.find(({ short, long }) => word === `--${long}` || (short !== null && word === `-${short}`));
+    if (option === undefined) return null;
+    const value = option.value === null ? "" : words[++i];
+    if (value === undefined || value.startsWith("-")) return null;
+    given.push({ option, value, where: `${source}${namesOf(option)}: ` });
+  }
+  return { given, program: [] };
 }
 
 /** Commander takes -5 for an operand where no option is a digit. Only after -- can it be a program's name. */

@@ -28,6 +28,7 @@ const sockDatagram = 2;
 const solSocket = 1;
 const soReuseAddr = 2;
 const soType = 3;
+const soReusePort = 15;
 const soAcceptConn = 30;
 const ipprotoIp = 0;
 const ipFreebind = 15;
@@ -104,12 +105,38 @@ async function resolve(bind: Bind, host: string, port: number): Promise<Resolved
   }
 }
 
-function openIp(bind: Bind, kind: "tcp" | "udp", { family, bytes }: Resolved, backlog: number): Listener {
+function openIp(bind: Bind, kind: "tcp" | "udp", resolved: Resolved, backlog: number): Listener {
+  if (bind.queues !== null) refuseTaken(bind, kind, resolved);
+  const fd = openSocket(bind, kind, resolved, backlog);
+  try {
+    return describe(bind, fd, null);
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+}
+
+/** SO_REUSEPORT would share a port that another master of our user holds, and half the connections with it. */
+function refuseTaken(bind: Bind, kind: "tcp" | "udp", resolved: Resolved): void {
+  closeSync(openSocket({ ...bind, queues: null }, kind, resolved, null));
+}
+
+/** One more queue on the address of `listener` (queues=): a socket that the kernel adds to the same group. */
+export function openQueue(listener: Listener, bind: Bind, backlog: number): void {
+  const name = listener.address.replace(/^udp:/, "");
+  const host = name.slice(0, name.lastIndexOf(":")).replace(/^\[|\]$/g, "");
+  const resolved = ipAddress(host, listener.port as number) as Resolved;
+  listener.fds = [...listener.fds, openSocket(bind, bind.target.kind === "udp" ? "udp" : "tcp", resolved, backlog)];
+}
+
+/** Bound, and listening unless `backlog` is null. */
+function openSocket(bind: Bind, kind: "tcp" | "udp", { family, bytes }: Resolved, backlog: number | null): number {
   const fd = native.socket({ family: families[family], type: kind === "tcp" ? sockStream : sockDatagram });
   try {
     const set = (level: number, name: number, value: number) => native.setSocketOption({ fd, level, name, value });
     // Not for UDP: there it would let a second master share the port unnoticed (socket(7)).
     if (bind.reuseAddress && kind === "tcp") set(solSocket, soReuseAddr, 1);
+    if (bind.queues !== null) set(solSocket, soReusePort, 1);
     if (bind.v6Only !== null && family === "AF_INET6") set(ipprotoIpv6, ipv6V6only, bind.v6Only ? 1 : 0);
     if (bind.freeBind) {
       if (family === "AF_INET") set(ipprotoIp, ipFreebind, 1);
@@ -117,8 +144,8 @@ function openIp(bind: Bind, kind: "tcp" | "udp", { family, bytes }: Resolved, ba
     }
     native.bind({ fd, address: bytes });
     setStreamOptions(bind, fd, kind);
-    if (kind === "tcp") native.listen({ fd, backlog: bind.backlog ?? backlog });
-    return describe(bind, fd, null);
+    if (kind === "tcp" && backlog !== null) native.listen({ fd, backlog: bind.backlog ?? backlog });
+    return fd;
   } catch (error) {
     closeSync(fd);
     throw error;

@@ -5,15 +5,14 @@ import { inheritedVariables } from "../core/worker-env.ts";
 import { type Exit, livingChildren } from "./processes.ts";
 import { outfitWorker, type SpawnContext, settingsOf } from "./spawner.ts";
 import { zygoteCommand } from "./zygote-command.ts";
+import type { Newborn, ZygoteHost, ZygoteOrder } from "./zygote-orders.ts";
 import type { Place, Zygote } from "./zygote-place.ts";
 import { sparePlaces, startZygote } from "./zygote-process.ts";
-import { type Newborn, type ZygoteHost, type ZygoteOrder, Zygotes } from "./zygotes.ts";
+import { Zygotes } from "./zygotes.ts";
 
 /** What one image leaves for the next. */
 export interface PreloadState {
   places: readonly Place[];
-  /** What was last said about it, so that a re-exec does not say it again. */
-  said: string;
   /** Its birth was read from the zygote and is in no state yet. */
   newborn: Newborn | null;
 }
@@ -35,13 +34,11 @@ export class Preload {
   readonly #path: string;
   readonly #zygotes: Zygotes;
   readonly #host: PreloadHost;
-  #said: string;
   #newborn: Newborn | null = null;
 
   constructor(path: string, host: PreloadHost, from: PreloadState | null) {
     this.#path = path;
     this.#host = host;
-    this.#said = from?.said ?? "";
     this.#zygotes = new Zygotes(
       {
         ...zygoteHost(path, host),
@@ -67,9 +64,8 @@ export class Preload {
     this.#zygotes.keep(new Set<Generation>(stopping ? [] : Object.keys(state.launches).map(Number)));
     if (stopping) return;
     const { progress, reason } = this.#zygotes.status(state.generation);
-    const saying = `${state.generation} ${progress} ${reason}`;
-    if (saying === this.#said) return;
-    this.#said = saying;
+    const { preload } = state.about;
+    if (preload !== null && preload.active === (progress === "active") && preload.reason === reason) return;
     this.#host.deliver({ kind: "preloaded", path: this.#path, progress, reason });
   }
 
@@ -101,7 +97,7 @@ export class Preload {
   }
 
   toState(): PreloadState {
-    return { places: this.#zygotes.toState(), said: this.#said, newborn: this.#newborn };
+    return { places: this.#zygotes.toState(), newborn: this.#newborn };
   }
 }
 

@@ -66,15 +66,30 @@ export interface Exit {
 
 /**
  * Reaps who is dead, at most `limit` so that a thousand at once do not stop the loop: `more` says to come again.
- * `childless`: there is no child left at all, dead or alive.
+ * `childless`: there is no child left at all, dead or alive. With `known`, ascending pids, others are only counted:
+ * PID 1 of a container may have a hundred thousand orphans to bury, and nobody asks how they died. Without `rearm` the
+ * next deaths are no SIGCHLD: the caller will look.
  */
-export function reap(limit = 256): { exits: Exit[]; childless: boolean; more: boolean } {
-  const { deaths, childless } = native.reap({ limit });
-  return { exits: deaths.map(exitOf), childless, more: deaths.length === limit };
+export function reap(
+  limit = 256,
+  known?: Int32Array,
+  rearm = true,
+): { exits: Exit[]; strangers: number; childless: boolean; more: boolean } {
+  const { deaths, strangers, taken, childless } = native.reap({ limit, rearm, ...(known && { known }) });
+  return { exits: deaths.map(exitOf), strangers, childless, more: taken === limit };
 }
 
 function exitOf(death: Reaped): Exit {
   return { ...death, signal: death.signal === null ? null : signalName(death.signal) };
+}
+
+/** kill(2), -1 for everybody but ourselves. */
+export function kill(pid: Pid, signal: Signal): void {
+  try {
+    process.kill(pid, signalNumber(signal) ?? 15);
+  } catch {
+    // It is gone, which its exit tells; or it is another user's by now, which nothing here can change.
+  }
 }
 
 /** Does `pid` have a handler of its own for `signal`? SigCgt of proc(5); false for one that is gone. */

@@ -6,6 +6,7 @@ import type { Options } from "../options.ts";
 import type { Listener } from "./listeners.ts";
 import { native } from "./native.ts";
 import { candidatesOf, signalNumber } from "./processes.ts";
+import { queueOf } from "./queues.ts";
 
 /** getrlimit(2). */
 export const rlimitNofile = 7;
@@ -42,7 +43,8 @@ export interface Outfit {
 
 export function outfitWorker(order: { slot: number; generation: number }, context: SpawnContext): Outfit {
   const { options, listeners } = context;
-  const fds = listeners.map((listener) => listener.fds[0] as number);
+  const { backlog } = options.config;
+  const fds = listeners.map((listener) => queueOf(listener, bindOf(listener, options), order.slot, backlog));
   const pair = options.commandSocketAsFd ? native.socketPair({ type: sockStream }) : null;
   const variables = workerVariables({
     sockets: listeners.map((listener, index) => workerSocket(listener, options, index)),
@@ -105,8 +107,12 @@ function deathSignal(options: Options): number {
   return signalNumber(gracefulSignal === "auto" ? "SIGUSR2" : gracefulSignal) ?? 15;
 }
 
+function bindOf(listener: Listener, { binds }: Options) {
+  return binds.find(({ text }) => text === listener.text);
+}
+
 function workerSocket(listener: Listener, options: Options, index: number): WorkerSocket {
-  const bind = options.binds.find((other) => other.text === listener.text);
+  const bind = bindOf(listener, options);
   const address = listener.address.replace(/^(udp|unix):/, "");
   const at = address.lastIndexOf(":");
   return {
@@ -114,6 +120,9 @@ function workerSocket(listener: Listener, options: Options, index: number): Work
     family: listener.family,
     // A passed socket goes on under the name it was passed by.
     name: bind?.name ?? (bind?.target.kind === "fd-name" ? bind.target.name : listener.text),
-    address: listener.port === null ? { path: address } : { host: address.slice(0, at), port: listener.port },
+    address:
+      listener.port === null
+        ? { path: address }
+        : { host: address.slice(0, at).replace(/^\[(.*)\]$/, "$1"), port: listener.port },
   };
 }

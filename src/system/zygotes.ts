@@ -4,55 +4,15 @@
  * An order is answered later by an event, `spawned` or `unspawned`; the master never waits. Whatever goes wrong ends in exec,
  * with the reason in `status`. Everything here goes through a re-exec, connections and unanswered orders included.
  */
-import { closeSync, readFileSync } from "node:fs";
-import type { Event, Generation, Launch, Level, Millis, Pid } from "../core/model.ts";
-import { parseStat } from "./processes.ts";
+import { closeSync } from "node:fs";
+import type { Generation, Launch, Pid } from "../core/model.ts";
 import { unwatch, watch } from "./reactor.ts";
-import type { Outfit } from "./spawner.ts";
-import { dueAt, isOver, judge, lingerMs, newPlace, type Order, type Place, type Zygote } from "./zygote-place.ts";
-import { hear, orderFork, type Word } from "./zygote-process.ts";
+import { condemn, obey, sendOrders, type ZygoteHost, type ZygoteOrder } from "./zygote-orders.ts";
+import { dueAt, isOver, judge, lingerMs, newPlace, type Place, type Zygote } from "./zygote-place.ts";
+import { hear } from "./zygote-process.ts";
 
-/** Forks under way in one zygote: each carries descriptors, of which the kernel allows so many in flight (unix(7), ETOOMANYREFS). */
-const forksAtOnceMax = 16;
 /** Messages taken before others have their turn. */
 const wordsAtOnceMax = 256;
-
-export interface ZygoteOrder {
-  id: number;
-  slot: number;
-  generation: Generation;
-  launch: Launch;
-}
-
-/** A worker that the core has not heard of yet. */
-export interface Newborn {
-  pid: Pid;
-  slot: number;
-  generation: Generation;
-}
-
-export interface ZygoteHost {
-  now(): Millis;
-  /** What identifies the code and its surroundings: a zygote with another key is not used. */
-  key(launch: Launch): string;
-  /** Sockets that a worker gets. */
-  socketCount(): number;
-  /** Throws a sentence, or {code, syscall}. */
-  start(launch: Launch): Zygote;
-  outfit(order: Order): Outfit;
-  /** Starts the worker by exec and reports how that went. */
-  execute(order: ZygoteOrder): void;
-  launchOf(generation: Generation): Launch | undefined;
-  /** The worker's own connection (`-g`) can be listened to. */
-  adopt(connection: number, pid: Pid): void;
-  deliver(event: Event): void;
-  /** Something may be otherwise than it was. */
-  changed(): void;
-  /** A worker is born; whatever `record` leads to, an image after a crash knows of it. */
-  surely(born: Newborn, record: () => void): void;
-  kill(pid: Pid): void;
-  log(level: Level, message: string): void;
-}
 
 export class Zygotes {
   readonly #host: ZygoteHost;
@@ -78,7 +38,7 @@ export class Zygotes {
     if (place.reason !== null) return false;
     const { id, slot, generation } = order;
     place.orders.push({ id, slot, generation, sentAt: null, connection: null });
-    this.#send(place);
+    sendOrders(place, this.#host);
     this.#arm();
     return true;
   }
@@ -158,35 +118,6 @@ export class Zygotes {
     if (!zygote.silent) watch(zygote.fd, { readable: true }, () => this.#hear(place));
   }
 
-  #send(place: Place): void {
-    const { zygote } = place;
-    if (zygote === null || !zygote.loaded || zygote.lingerUntil !== null || place.retired) return;
-    let open = forksAtOnceMax - place.orders.filter(({ sentAt }) => sentAt !== null).length;
-    for (const order of place.orders) {
-      if (order.sentAt !== null) continue;
-      if (open-- <= 0 || !this.#sendOne(place, zygote, order)) return;
-    }
-  }
-
-  /** False when nothing more can be sent now. */
-  #sendOne(place: Place, zygote: Zygote, order: Order): boolean {
-    const outfit = this.#host.outfit(order);
-    let sent = false;
-    try {
-      sent = orderFork(zygote.fd, { id: order.id, ...outfit });
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      // Its end is on its way; anything else (EMSGSIZE, ETOOMANYREFS) would come again.
-      if (code !== "EPIPE" && code !== "ECONNRESET") this.#condemn(place, `it cannot be asked to fork: ${code}`);
-    }
-    for (const fd of outfit.close) closeSync(fd);
-    if (sent) {
-      order.sentAt = this.#host.now();
-      order.connection = outfit.connection;
-    } else if (outfit.connection !== null) closeSync(outfit.connection);
-    return sent;
-  }
-
   #hear(place: Place): void {
     let count = 0;
     for (; count < wordsAtOnceMax; count++) {
@@ -195,66 +126,21 @@ export class Zygotes {
       const word = hear(zygote.fd);
       if (word === null) break;
       zygote.heardAt = this.#host.now();
-      this.#obey(place, zygote, word);
+      if (word.kind === "end") this.#end(place, zygote);
+      else obey(place, zygote, word, this.#host);
     }
     if (count === 0) return;
-    this.#send(place);
+    sendOrders(place, this.#host);
     this.#arm();
     this.#host.changed();
   }
 
-  #obey(place: Place, zygote: Zygote, word: Word): void {
-    switch (word.kind) {
-      case "loaded":
-        zygote.loaded = true;
-        if (word.warning !== null) this.#host.log("error", `While preloading: ${word.warning}`);
-        return;
-      case "failed":
-        return this.#condemn(place, word.reason);
-      case "born":
-        return this.#born(place, word);
-      case "unborn":
-        this.#resolve(place, word.id, ({ id }) =>
-          this.#host.deliver({ kind: "unspawned", id, errno: word.errno, syscall: "fork" }),
-        );
-        return;
-      case "unknown":
-        return this.#condemn(place, `the zygote said "${word.text}", which is no word of the protocol`);
-      case "end":
-        unwatch(zygote.fd);
-        zygote.silent = true;
-        zygote.lingerUntil ??= this.#host.now() + lingerMs;
-        if (zygote.end === null) this.#host.kill(zygote.pid);
-        return this.#settle(place);
-    }
-  }
-
-  #born(place: Place, { id, pid }: { id: number; pid: Pid }): void {
-    if (!isOwnChild(pid)) {
-      this.#host.kill(pid);
-      return this.#condemn(place, `the zygote forked process ${pid}, which is no child of the master`);
-    }
-    const isKnown = this.#resolve(place, id, ({ connection, slot, generation }) => {
-      this.#host.surely({ pid, slot, generation }, () => this.#host.deliver({ kind: "spawned", id, pid }));
-      if (connection !== null) this.#host.adopt(connection, pid);
-    });
-    // Ordered in a turn that ended in a crash: its slot has been ordered again.
-    if (!isKnown) this.#host.kill(pid);
-  }
-
-  /** False for an order that nobody knows. */
-  #resolve(place: Place, id: number, tell: (order: Order) => void): boolean {
-    const order = place.orders.find((other) => other.id === id && other.sentAt !== null);
-    if (order === undefined) return false;
-    place.orders = place.orders.filter((other) => other !== order);
-    tell(order);
-    return true;
-  }
-
-  /** It ends, and the generation goes on without one. */
-  #condemn(place: Place, verdict: string): void {
-    place.verdict ??= verdict;
-    if (place.zygote?.end === null) this.#host.kill(place.zygote.pid);
+  #end(place: Place, zygote: Zygote): void {
+    unwatch(zygote.fd);
+    zygote.silent = true;
+    zygote.lingerUntil ??= this.#host.now() + lingerMs;
+    if (zygote.end === null) this.#host.kill(zygote.pid);
+    this.#settle(place);
   }
 
   #retire(place: Place): void {
@@ -313,20 +199,11 @@ export class Zygotes {
       if (place.zygote === null || at === null || at > now) continue;
       if (place.zygote.lingerUntil === null) {
         const what = place.zygote.loaded ? "the zygote does not answer" : "the zygote does not finish loading";
-        this.#condemn(place, what);
+        condemn(place, what, this.#host);
         place.zygote.lingerUntil = now + lingerMs;
       } else this.#settle(place);
     }
     this.#arm();
     this.#host.changed();
-  }
-}
-
-/** False only where the kernel says so: one that has been reaped already was ours. */
-function isOwnChild(pid: Pid): boolean {
-  try {
-    return parseStat(readFileSync(`/proc/${pid}/stat`, "latin1"))?.parent === process.pid;
-  } catch {
-    return true;
   }
 }

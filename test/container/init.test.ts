@@ -1,15 +1,14 @@
-/** Goal: `einhorn --no-respawn` in the place of tini: the program's exit code, its signals, its terminal. */
+/** Goal: `einhorn --no-respawn` in the place of tini: the program's exit code, its signals, its orphans. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type Einhorn, startEinhorn } from "./harness.ts";
 
-const once = (program: string[], more: { terminal?: boolean; options?: string[] } = {}): Promise<Einhorn> =>
+const once = (program: string[]): Promise<Einhorn> =>
   startEinhorn({
-    options: ["--no-respawn", ...(more.options ?? [])],
+    options: ["--no-respawn"],
     program,
     until: "running",
     unpublished: true,
-    ...more,
   });
 
 const codes: [string, string[], number][] = [
@@ -73,24 +72,4 @@ test("a wrong option exits 2 with one sentence and no stack", async () => {
   const log = await app.logs();
   assert.match(log, /none/);
   assert.doesNotMatch(log, /^\s+at /m);
-});
-
-test("with docker run -it a shell has job control", async () => {
-  await using app = await once(["sh", "-i"], { terminal: true });
-  const terminal = await app.terminal();
-  await terminal.until(/[$#] /);
-  terminal.type("sleep 500\n");
-  await terminal.until(/sleep 500/);
-  await app.untilRunning("sleep 500");
-  terminal.type("\x1a");
-  await terminal.until(/Stopped/);
-  terminal.type("jobs; fg\n");
-  await terminal.until(/Stopped[\s\S]*sleep 500[\s\S]*Stopped/);
-  await app.untilRunning("sleep 500");
-  terminal.type("\x03");
-  terminal.type("echo still $((40 + 2))\n");
-  await terminal.until(/still 42/);
-  assert.doesNotMatch(terminal.output(), /job control turned off|can't access tty/);
-  terminal.type("exit 5\n");
-  assert.equal((await app.ended()).exitCode, 5, terminal.output());
 });

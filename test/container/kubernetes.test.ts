@@ -1,62 +1,12 @@
 /** Goal: the pod of examples/kubernetes behaves under the kubelet's rules as its comments promise. Method: its own manifest, replayed. */
 import assert from "node:assert/strict";
-import fs from "node:fs";
-import os from "node:os";
-import path from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { parse } from "yaml";
 import { startLoad } from "../support/load.ts";
 import { until } from "../support/until.ts";
 import { type Einhorn, startEinhorn } from "./harness.ts";
+import { type Container, configFiles, find, pod, Volumes } from "./pod.ts";
 import { type Kubelet, type PodContainer, type Probe, startKubelet } from "./prober.ts";
-
-interface Container extends PodContainer {
-  readonly name: string;
-  readonly args: string[];
-  readonly command: string[];
-}
-
-const manifests = path.resolve(import.meta.dirname, "../../examples/kubernetes");
-const read = (name: string) => parse(fs.readFileSync(path.join(manifests, name), "utf8"));
-const pod: { containers: Container[]; terminationGracePeriodSeconds: number } =
-  read("deployment.yaml").spec.template.spec;
-const files: Record<string, string> = read("configmap.yaml").data;
-const find = (name: string): Container => {
-  const found = pod.containers.find((container) => container.name === name);
-  assert.ok(found, `deployment.yaml has no container ${name}`);
-  return found;
-};
-
-/** The pod's two volumes on this machine, the ConfigMap's as the kubelet lays it out: files behind a link that is renamed into place. */
-class Volumes implements Disposable {
-  readonly #root = fs.mkdtempSync(path.join(os.tmpdir(), "einhorn-pod-"));
-  readonly config = path.join(this.#root, "config");
-  readonly run = path.join(this.#root, "run");
-  #version = 0;
-
-  constructor() {
-    fs.chmodSync(this.#root, 0o755);
-    fs.mkdirSync(this.config);
-    fs.mkdirSync(this.run);
-    fs.chmodSync(this.run, 0o777);
-    this.write(files);
-    for (const name of Object.keys(files)) fs.symlinkSync(`..data/${name}`, path.join(this.config, name));
-  }
-
-  write(data: Record<string, string>): void {
-    this.#version += 1;
-    const directory = `..version-${this.#version}`;
-    fs.mkdirSync(path.join(this.config, directory));
-    for (const [name, text] of Object.entries(data)) fs.writeFileSync(path.join(this.config, directory, name), text);
-    fs.symlinkSync(directory, path.join(this.config, "..data_tmp"));
-    fs.renameSync(path.join(this.config, "..data_tmp"), path.join(this.config, "..data"));
-  }
-
-  [Symbol.dispose](): void {
-    fs.rmSync(this.#root, { recursive: true, force: true });
-  }
-}
 
 /** A container of the pod, confined as the manifest says. */
 function startInPod(container: Container, volumes: Volumes): Promise<Einhorn> {
@@ -110,7 +60,7 @@ test("a changed ConfigMap upgrades in place, and deleting the pod loses nothing 
   const load = startLoad({ host: app.host, port: app.port(), pauseMs: 2 });
   await load.served(50);
 
-  volumes.write({ ...files, "settings.json": '{ "greeting": "good day" }' });
+  volumes.write({ ...configFiles, "settings.json": '{ "greeting": "good day" }' });
   await until(
     "the new greeting",
     () => load.soFar().bodies.has("good day"),

@@ -3,6 +3,7 @@
 import { readCommand } from "../../src/core/commands.ts";
 import { initialState } from "../../src/core/initial.ts";
 import type { Asker, Config, Effect, Event, Launch, Millis, Pid, State, Worker } from "../../src/core/model.ts";
+import { settleMs } from "../../src/core/reconcile.ts";
 import { step } from "../../src/core/step.ts";
 
 export const plainConfig: Config = {
@@ -61,7 +62,7 @@ export class Pool {
   deliver(event: Event): this {
     const { state, effects, wakeAt } = step(this.state, event, this.now);
     this.state = state;
-    this.wakeAt = wakeAt;
+    if (wakeAt !== undefined) this.wakeAt = wakeAt;
     this.effects.push(...effects);
     for (const effect of effects) {
       if (effect.kind === "spawn") this.deliver({ kind: "spawned", id: effect.id, pid: this.#nextPid++ });
@@ -87,6 +88,11 @@ export class Pool {
   ackAll(): this {
     for (const worker of this.state.workers) if (worker.phase.kind === "starting") this.ack(worker.pid as Pid);
     return this;
+  }
+
+  /** All ACK and stand for long enough to be relied on. */
+  settle(): this {
+    return this.ackAll().pass(settleMs);
   }
 
   die(pid: Pid, how: { code?: number; signal?: string; oom?: boolean } = { code: 1 }): this {

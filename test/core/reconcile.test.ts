@@ -122,7 +122,7 @@ describe("a smooth upgrade", () => {
     for (let round = 0; round < 3; round += 1) {
       assert.equal(pool.pids("starting").length, 1);
       pool.take();
-      pool.ackAll();
+      pool.settle();
       assert.equal(pool.signals().length, 1);
       assert.equal(pool.pids("ready").length, 3);
     }
@@ -133,7 +133,7 @@ describe("a smooth upgrade", () => {
     const pool = new Pool({ number: 2 }).ackAll();
     const asker = pool.upgrade();
     assert.equal(pool.lastReply(asker), undefined);
-    pool.ackAll();
+    pool.settle();
     assert.deepEqual(pool.lastReply(asker)?.message, "Upgrade done");
     assert.equal(pool.lastReply(asker)?.error, false);
   });
@@ -142,10 +142,21 @@ describe("a smooth upgrade", () => {
     const pool = new Pool({ number: 3, maxUpgradeAdditional: 1, maxUnacked: 3 }).ackAll();
     pool.upgrade();
     assert.equal(pool.state.workers.length, 4);
-    pool.ackAll();
+    pool.settle();
     assert.equal(pool.state.workers.length, 4);
     pool.die(pool.pids("told")[0] as number, { code: 0 });
     assert.equal(pool.pids("starting").length, 1);
+  });
+
+  test("keeps every old worker while new ones ACK and die at once, and fails", () => {
+    const pool = new Pool({ number: 3, upgradeMaxDeaths: 2 }).ackAll().pass(5000);
+    const asker = pool.upgrade();
+    for (const pid of pool.pids("starting")) {
+      pool.ack(pid).pass(10);
+      pool.die(pid, { code: 1 });
+      assert.deepEqual(pool.pids("ready"), [100, 101, 102]);
+    }
+    assert.equal(pool.lastReply(asker)?.error, true);
   });
 
   test("fails after --upgrade-max-deaths deaths, with the last one's cause, and the old workers stay", () => {
@@ -179,7 +190,7 @@ describe("a smooth upgrade", () => {
     const pool = new Pool({ number: 2 }).ackAll();
     const first = pool.upgrade();
     const second = pool.upgrade();
-    pool.ackAll();
+    pool.settle();
     assert.equal(pool.state.generation, 2);
     assert.equal(pool.lastReply(first)?.message, "Upgrade done");
     assert.equal(pool.lastReply(second)?.message, "Upgrade done");
@@ -194,14 +205,14 @@ describe("a smooth upgrade", () => {
     pool.pass(29_999);
     assert.equal(pool.pids("ready").length, 4);
     pool.pass(1);
-    for (let round = 0; round < 3; round += 1) pool.ackAll();
+    for (let round = 0; round < 3; round += 1) pool.settle();
     assert.equal(pool.lastReply(asker)?.message, "Upgrade done");
   });
 
   test("with a canary that dies during its soak is given up", () => {
     const pool = new Pool({ number: 3 }).ackAll();
     const asker = pool.upgrade("upgrade", "--canary", "1", "--soak", "30");
-    pool.ackAll();
+    pool.settle();
     pool.die(pool.workers(({ generation }) => generation === 1)[0]?.pid as number, { code: 9 });
     assert.equal(pool.lastReply(asker)?.error, true);
     assert.equal(pool.pids("ready").length, 3);
@@ -211,10 +222,10 @@ describe("a smooth upgrade", () => {
     const pool = new Pool({ number: 2, maxUnacked: 1 }).ackAll().ackAll();
     const asker = pool.upgrade();
     pool.ask("pause");
-    pool.ackAll();
+    pool.settle();
     assert.equal(pool.pids("told").length, 0);
     pool.ask("resume");
-    pool.ackAll();
+    pool.settle();
     assert.equal(pool.lastReply(asker)?.message, "Upgrade done");
   });
 
@@ -231,13 +242,13 @@ describe("a smooth upgrade", () => {
 
 test("a fleet upgrade retires nobody before all new workers are ready, then everybody", () => {
   const pool = new Pool({ number: 3, maxUnacked: 1 }).ackAll();
-  while (pool.pids("starting").length > 0) pool.ackAll();
+  while (pool.pids("starting").length > 0) pool.settle();
   pool.upgrade("upgrade_fleet");
   const [first, ...rest] = pool.pids("starting");
   assert.equal(rest.length, 2);
   pool.ack(first as number);
   assert.equal(pool.pids("told").length, 0);
-  pool.ackAll();
+  pool.settle();
   assert.equal(pool.pids("told").length, 3);
 });
 
@@ -340,7 +351,7 @@ describe("recycling", () => {
     assert.equal(pool.pids("starting").length, 1);
     assert.equal(pool.pids("ready").length, 2);
     pool.take();
-    pool.ackAll();
+    pool.settle();
     assert.equal(pool.pids("ready").length, 2);
     assert.deepEqual(
       pool.signals().map(({ pid }) => pid),

@@ -61,7 +61,8 @@ class Faults {
 
 /** What a master has to do all day; whoever asks may be disappointed while a call fails. */
 async function use(master: Master, httpPort: number): Promise<void> {
-  const patience = (promise: Promise<unknown>) => Promise.race([promise.catch(() => null), sleep(400)]);
+  const patience = (promise: Promise<unknown>, ms = 400) =>
+    Promise.race([promise.catch(() => null), sleep(ms, null, { ref: false })]);
   await patience(master.ask("ehlo"));
   const victim = Number(
     fs.readFileSync(`/proc/${master.pid}/task/${master.pid}/children`, "utf8").trim().split(" ")[0],
@@ -70,7 +71,8 @@ async function use(master: Master, httpPort: number): Promise<void> {
   await sleep(50);
   await patience(master.ask("status"));
   await patience(get(httpPort, "/readyz"));
-  await patience(master.ask("upgrade"));
+  // The next image must have come up while calls still fail.
+  await patience(master.ask("upgrade"), 5_000);
 }
 
 for (const { call, codes, says } of faults) {

@@ -48,7 +48,9 @@ test("NOTIFY_SOCKET is the same for the master's life: workers from before a re-
   master.kill("SIGSEGV");
   await master.waitForLog(/The master crashed/);
   assert.equal((await master.sh("upgrade")).code, 0);
-  const [next] = await master.workers();
+  const {
+    workers: [next],
+  } = await master.until(({ workers }) => workers.length === 1);
   assert.notEqual(next?.pid, worker?.pid);
   assert.equal(variable(next?.pid, "NOTIFY_SOCKET"), socket);
 });

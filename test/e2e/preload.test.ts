@@ -209,6 +209,7 @@ for (const { language, file, command } of languages) {
       const master = await start(t, folder, ["-n", "2", "-s", "0.1"]);
       const [before] = await reports(master, 2);
       assert.equal((await master.sh("reload")).code, 0);
+      assert.equal((await preload(master)).active, true);
       for (const signal of ["SIGKILL", "SIGTERM"] as const) {
         const [victim] = await reports(master, 2);
         process.kill(victim?.pid ?? 0, signal);
@@ -220,6 +221,8 @@ for (const { language, file, command } of languages) {
         }
       }
       assert.equal(master.log().match(/^loading/gm)?.length, 1);
+      assert.equal(master.log().match(/Preloaded/g)?.length, 1, "said once");
+      assert.equal((await preload(master)).active, true);
     });
 
     test("eight workers with 200 MB share it: together at most 1.5 times one process", async (t) => {
@@ -267,6 +270,53 @@ test("a program that speaks the protocol itself is a zygote", async (t) => {
   assert.deepEqual(words.slice(0, -1), [fixture("preload/own-zygote"), "./no-such-program", "a", "b"]);
   assert.ok((await master.workers()).some(({ pid }) => pid === Number(words.at(-1))));
   for (const { pid } of await master.workers()) assert.ok(children(master.pid).includes(pid ?? 0));
+});
+
+test("a fork that fails is a start that failed, and is tried again", async (t) => {
+  const master = await startMaster(t, {
+    args: ["-m", "0.1", "-s", "0.1", "-b", "127.0.0.1:0", "-g", "-p", fixture("preload/own-zygote")],
+    program: ["./no-such-program"],
+    env: { ZYGOTE_FAULT: "cannot-fork-at-first" },
+  });
+  const { recentDeaths, ready } = await master.status();
+  assert.equal(ready, 1);
+  assert.match(recentDeaths[0]?.text ?? "", /fork failed with EAGAIN/);
+  assert.equal(recentDeaths.length, 1);
+});
+
+for (const [fault, reason] of [
+  ["babbles", /"bonjour", which is no word of the protocol/],
+  ["passes-itself-off", /"born" came from process \d+, which is no worker/],
+] as const) {
+  test(`a zygote that ${fault} is ended, and workers are executed`, async (t) => {
+    const master = await startMaster(t, {
+      args: ["-m", "0.1", "-b", "127.0.0.1:0", "-n", "2", "-p", fixture("preload/own-zygote")],
+      program: ["/bin/sleep", "1000"],
+      env: { ZYGOTE_FAULT: fault },
+    });
+    assert.match((await preload(master)).reason ?? "", reason);
+    assert.equal((await master.status()).ready, 2);
+    await waitUntil(() => children(master.pid).length === 2, "nothing but two workers");
+  });
+}
+
+test("as PID 1, workers are the master's own children too, and zygotes leave nothing to reap", async (t) => {
+  const folder = application(t, "app.py");
+  const master = await startMaster(t, {
+    args: ["-m", "0.1", "-b", "127.0.0.1:0", "-p", "app.py", "-n", "2"],
+    program: ["python3", "app.py"],
+    cwd: folder,
+    through: ["unshare", "--pid", "--fork", "--mount-proc"],
+  });
+  for (const it of await reports(master, 2)) {
+    assert.equal(it.parent, 1);
+    assert.equal(it.env.EINHORN_MASTER_PID, "1");
+    assert.equal(it.env.LISTEN_PID, String(it.pid));
+    assert.notEqual(it.loader, it.pid);
+  }
+  assert.equal((await master.status()).orphansReaped, 0, "the processes in between are the zygote's to reap");
+  assert.equal((await master.ask("die")).error ?? false, false);
+  assert.equal((await master.ended()).code, 0);
 });
 
 test("without an interpreter, workers are executed and status says why", async (t) => {

@@ -166,6 +166,8 @@ for name in "$@"; do
   has "$name" && continue
   echo "images.sh: making einhorn-test/$name"
   work=$(mktemp -d)
+  # It becomes the image's root directory, which every user must be able to enter.
+  chmod 755 "$work"
   case "$name" in
     node:musl) make_musl "$work" node ;;
     node:*) make_node "$work" "${name#node:}" ;;

@@ -20,11 +20,11 @@ test("exit codes and signals, with times and sizes", async () => {
 
 test("nobody dead is no error, and nobody left is said", async () => {
   const pid = native.spawn(shell("exec sleep 1000"));
-  assert.deepEqual(reap(), { exits: [], childless: false, more: false });
+  assert.deepEqual(reap(), { exits: [], strangers: 0, childless: false, more: false });
   assert.deepEqual(livingChildren(), [pid]);
   process.kill(pid, "SIGTERM");
   assert.equal((await exitOf(pid)).signal, "SIGTERM");
-  assert.deepEqual(reap(), { exits: [], childless: true, more: false });
+  assert.deepEqual(reap(), { exits: [], strangers: 0, childless: true, more: false });
 });
 
 test("a limit leaves the rest for the next time", async () => {
@@ -46,4 +46,15 @@ test("orphans come to a subreaper and are reaped like its own", async () => {
   assert.notEqual(orphan, pid);
   process.kill(orphan, "SIGKILL");
   assert.equal((await exitOf(orphan)).signal, "SIGKILL");
+});
+
+test("of children that nobody asked about only the number is told", async () => {
+  const [asked] = [1, 2].map(() => native.spawn({ ...shell(""), files: ["/bin/true"], args: ["true"] })) as [number];
+  await until(() => livingChildren().length === 0);
+  const { exits, strangers } = reap(256, Int32Array.from([asked]));
+  assert.deepEqual(
+    exits.map(({ pid }) => pid),
+    [asked],
+  );
+  assert.equal(strangers, 1);
 });

@@ -16,6 +16,7 @@ export function recycleWorn(turn: Turn): void {
   const { state, now } = turn;
   const { config } = state;
   if (state.mode.kind !== "running") return;
+  if (config.maxRssBytes === null && config.maxAgeMs === null && config.watchdogMs === null) return;
   if (config.maxRssBytes !== null) {
     if (state.measureAt === null || now >= state.measureAt) {
       const pids = state.workers.flatMap((worker) => (isReady(worker) && worker.pid !== null ? [worker.pid] : []));

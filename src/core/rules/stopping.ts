@@ -2,7 +2,7 @@
 import { exitCodeOf } from "../life.ts";
 import * as messages from "../messages.ts";
 import type { Millis } from "../model.ts";
-import { wasReady } from "../pool.ts";
+import { census, wasReady } from "../pool.ts";
 import { log, set, setWorkers, type Turn, wake } from "../turn.ts";
 import { tell } from "./tell.ts";
 
@@ -46,6 +46,7 @@ export function tellAll(turn: Turn): void {
 export function killOverdue(turn: Turn): void {
   const { mode } = turn.state;
   const graceEndsAt = mode.kind === "stopping" ? mode.killAt : null;
+  if (graceEndsAt === null && census(turn.state).leaving === 0) return;
   const killed: string[] = [];
   setWorkers(turn, (worker) => {
     if (worker.pid === null || worker.phase.kind === "killed") return worker;

@@ -1,0 +1,89 @@
+/** Reaping: every child, whosever it was. Workers' ends are events, strangers' are counted. */
+import type { Event, Pid, State } from "../core/model.ts";
+import { byPid } from "../core/pool.ts";
+import { now } from "../system/clock.ts";
+import { OrphanPace } from "../system/orphan-pace.ts";
+import type { Preload } from "../system/preload.ts";
+import { oomKills, reap } from "../system/processes.ts";
+import type { Checker } from "./checker.ts";
+
+/** How long orphans are counted before the core hears of them. */
+const orphansEveryMs = 100;
+/** Reaped in one turn of the event loop. */
+const batch = 256;
+
+export interface ReaperSettings {
+  state(): State;
+  deliver(event: Event): void;
+  preload: Preload | null;
+  checker: Checker;
+}
+
+export class Reaper {
+  readonly #settings: ReaperSettings;
+  readonly #pace = new OrphanPace(() => this.reap());
+  #oomKills = oomKills();
+  #orphans = 0;
+  #orphansDue: NodeJS.Timeout | null = null;
+  #known: { workers: State["workers"] | null; check: Pid | null; pids: Int32Array } = {
+    workers: null,
+    check: null,
+    pids: new Int32Array(),
+  };
+
+  constructor(settings: ReaperSettings) {
+    this.#settings = settings;
+  }
+
+  /** All in one drain, as signals coalesce (signal(7)); a thousand at once take several turns of the loop. */
+  reap(): void {
+    const { state, deliver, preload, checker } = this.#settings;
+    const { exits, strangers, childless, more } = reap(batch, this.#knownPids(), !this.#pace.crowded);
+    preload?.listen();
+    let orphans = strangers;
+    for (const exit of exits) {
+      if (checker.ended(exit)) continue;
+      if (byPid(state(), exit.pid) === undefined) orphans += preload?.died(exit) ? 0 : 1;
+      else {
+        const oom = exit.signal === "SIGKILL" && this.#wasOutOfMemory();
+        deliver({ kind: "exited", ...exit, oom, lastWords: null });
+      }
+    }
+    if (orphans > 0) this.#count(orphans);
+    if (more) setImmediate(() => this.reap());
+    else if (this.#pace.again(orphans, now())) this.reap();
+    else if (childless && state().mode.kind === "sweeping") deliver({ kind: "childless" });
+  }
+
+  /** Orphans die one by one and by the thousand: the core hears of them in sums. */
+  #count(orphans: number): void {
+    this.#orphans += orphans;
+    this.#orphansDue ??= setTimeout(() => {
+      this.#orphansDue = null;
+      const count = this.#orphans;
+      this.#orphans = 0;
+      this.#settings.deliver({ kind: "orphans-reaped", count });
+    }, orphansEveryMs);
+  }
+
+  /** Whose ends matter, ascending. With a preload anybody's may: a worker can end before its zygote has said who it is. */
+  #knownPids(): Int32Array | undefined {
+    const { state, preload, checker } = this.#settings;
+    if (preload !== null) return undefined;
+    const { workers } = state();
+    const check = checker.pid;
+    if (this.#known.workers !== workers || this.#known.check !== check) {
+      const pids = workers.flatMap(({ pid }) => pid ?? []);
+      if (check !== null) pids.push(check);
+      this.#known = { workers, check, pids: Int32Array.from(pids).sort() };
+    }
+    return this.#known.pids;
+  }
+
+  #wasOutOfMemory(): boolean {
+    const kills = oomKills();
+    const grew = kills !== null && this.#oomKills !== null && kills > this.#oomKills;
+    this.#oomKills = kills;
+    return grew;
+  }
+}
