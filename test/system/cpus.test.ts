@@ -1,4 +1,4 @@
-/** Trees are recorded from real systems (Docker and Kubernetes on v1, v2 and hybrid hosts), cut to what is read. */
+/** Trees as Docker and Kubernetes show them on v1, v2 and hybrid hosts, written down by hand and cut to what is read. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { availableCpus } from "../../src/system/cpus.ts";
