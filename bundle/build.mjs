@@ -24,17 +24,36 @@ const root = join(import.meta.dirname, "..");
 const dist = join(root, "dist");
 const { binaries, targets } = JSON.parse(readFileSync(join(root, "bundle/targets.json"), "utf8"));
 
-/** Libraries that a usual start does not need, each a file of its own: Node reads and checks every byte of what it loads. */
-const libraries = ["commander", "prom-client", "yaml"];
-const libraryFile = (name) => `lib-${name}.cjs`;
-const librariesApart = {
-  name: "libraries-apart",
-  setup({ onResolve }) {
-    const filter = new RegExp(`^(${libraries.join("|")})$`);
-    onResolve({ filter }, ({ path, kind }) =>
-      kind === "entry-point" ? undefined : { path: `./${libraryFile(path)}`, external: true },
-    );
+/**
+ * Libraries that a usual start does not need. In the bundle each is a string, compiled at the first use: V8 looks at every
+ * byte of code that it loads, needed or not, and passes over a string; that is 8 ms of a start.
+ */
+const libraries = /^(commander|yaml)$/;
+const librariesAsText = {
+  name: "libraries-as-text",
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: libraries }, ({ path }) => ({ path, namespace: "library" }));
+    onLoad({ filter: /.*/, namespace: "library" }, async ({ path }) => {
+      const { build } = await import("esbuild");
+      const { outputFiles } = await build({ ...common, entryPoints: [path], format: "cjs", write: false });
+      const code = JSON.stringify(outputFiles[0].text);
+      return { contents: `new Function("module", "exports", "require", ${code})(module, exports, require);` };
+    });
   },
+};
+
+/** What all bundles have in common. */
+const common = {
+  absWorkingDir: root,
+  bundle: true,
+  platform: "node",
+  target: "node20",
+  legalComments: "none",
+  minifyWhitespace: true,
+  minifySyntax: true,
+  // commander asks for it at its start, for a feature that einhorn does not use; loading it costs 4 ms.
+  alias: { "node:child_process": join(root, "bundle/no-child-process.cjs") },
+  logLevel: "warning",
 };
 
 /** Source of each bundle, its file in dist/ and esbuild's format. */
@@ -43,7 +62,6 @@ const bundles = [
   { source: "src/einhornsh.ts", file: "einhornsh.cjs", format: "cjs", executable: true },
   { source: "src/worker.ts", file: "worker.mjs", format: "esm" },
   { source: "src/worker.ts", file: "worker.cjs", format: "cjs" },
-  ...libraries.map((name) => ({ source: name, file: libraryFile(name), format: "cjs" })),
 ];
 
 /*
@@ -135,7 +153,7 @@ async function bundle() {
   const inputs = [...filesBelow(join(root, "src")), join(root, "package.json"), import.meta.filename];
   for (const file of readdirSync(join(root, "share/zygote")))
     cpSync(join(root, "share/zygote", file), join(dist, file));
-  const wanted = bundles.filter(({ source }) => libraries.includes(source) || existsSync(join(root, source)));
+  const wanted = bundles.filter(({ source }) => existsSync(join(root, source)));
   const stale = wanted.filter(({ file }) => isStale([join(dist, file)], inputs));
   if (stale.length === 0) return;
   const { build } = await import("esbuild");
@@ -143,22 +161,13 @@ async function bundle() {
     const outfile = join(dist, file);
     rmSync(outfile, { force: true });
     await build({
-      entryPoints: [libraries.includes(source) ? source : join(root, source)],
-      absWorkingDir: root,
+      ...common,
+      entryPoints: [join(root, source)],
       outfile,
       format,
-      bundle: true,
-      platform: "node",
-      target: "node20",
-      legalComments: "none",
-      minifyWhitespace: true,
-      minifySyntax: true,
-      // commander asks for it at its start, for a feature that einhorn does not use; loading it costs 4 ms.
-      alias: { "node:child_process": join(root, "bundle/no-child-process.cjs") },
-      logLevel: "warning",
       // A dynamic import that stays one loads Node's loader of ES modules, 5 ms, to find a file that require has at once.
       supported: format === "cjs" ? { "dynamic-import": false } : {},
-      plugins: executable ? [librariesApart] : [],
+      plugins: executable ? [librariesAsText] : [],
       ...(executable ? { banner: { js: "#!/usr/bin/env node" } } : {}),
       // Where the bundle is, is where its addon is; CommonJS has no import.meta.
       ...(format === "cjs"

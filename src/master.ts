@@ -4,7 +4,6 @@
  */
 import { closeSync } from "node:fs";
 import { CommandServer } from "./control/server.ts";
-import { readCommand } from "./core/commands.ts";
 import { encodeState } from "./core/handover.ts";
 import type { About, Event, Pid, Signal, State } from "./core/model.ts";
 import { Keeper } from "./keeping.ts";
@@ -12,6 +11,7 @@ import { Checker } from "./master/checker.ts";
 import { Notices } from "./master/notices.ts";
 import { serveProbes } from "./master/probing.ts";
 import { Reaper } from "./master/reaper.ts";
+import { reception } from "./master/reception.ts";
 import { crashEvent, surrender } from "./master/recovery.ts";
 import { type Shell, type ShellAtStart, shellFds } from "./master/shell.ts";
 import { signalWorker } from "./master/signalling.ts";
@@ -240,7 +240,7 @@ export class Master {
       reexec: {
         check: () => this.#checker.start(this.#document(this.#supervisor.state())),
         endCheck: () => this.#checker.giveUp(),
-        exec: (state) => executeNext(this.#options, this.#document(state)),
+        exec: (state) => this.#replaceImage(state),
       },
       save: (state) => {
         this.#keeper?.set(state);
@@ -326,29 +326,24 @@ export class Master {
     return { ...encodeState(state), shell };
   }
 
+  #replaceImage(state: State): string {
+    const document = this.#document(state);
+    // Lines that nobody has read yet are the next image's to write.
+    return executeNext(this.#options, { ...document, shell: { ...document.shell, log: this.#log.takePending() } });
+  }
+
   #createControl(): CommandServer {
     return new CommandServer({
       from: this.#shell.control,
       kernel: { ...native, close: closeSync, watch: reactor.watch, unwatch: reactor.unwatch },
       authority: this.#authority,
       changed: () => this.#survival?.saveSoon(),
-      handlers: {
-        command: (asker, request) => {
-          const read = readCommand(request);
-          if ("command" in read) this.#deliver({ kind: "asked", asker, command: read.command });
-          else this.#control.reply(asker, { message: read.error, wait: false, error: true });
-        },
-        ack: (pid) => this.#deliverSurely({ kind: "acked", pid, via: "command" }),
-        ping: (pid, requestId) => this.#deliver({ kind: "pinged", pid, requestId }),
-        hungUp: (connection) => this.#deliver({ kind: "hung-up", connection }),
-        refused: ({ pid, uid, command, others }) =>
-          this.#log.error(`Refused ${command} from pid ${pid} of uid ${uid} on the command socket`, {
-            pid,
-            uid,
-            others,
-          }),
-        trouble: (message) => this.#log.error(message),
-      },
+      handlers: reception({
+        log: this.#log,
+        control: () => this.#control,
+        deliver: (event) => this.#deliver(event),
+        deliverSurely: (event) => this.#deliverSurely(event),
+      }),
     });
   }
 
