@@ -57,8 +57,8 @@ const examples: readonly (readonly [string, string, Example])[] = [
     "starman",
     "starman",
     {
-      options: ["-m", "0.5", "--graceful-signal", "QUIT"],
-      program: ["starman", "--workers", "2", "app.psgi"],
+      options: ["-m", "1", "--graceful-signal", "QUIT"],
+      program: ["starman", "--workers", "2", "--disable-keepalive", "app.psgi"],
       mayLose: 0.01,
     },
   ],

@@ -216,12 +216,14 @@ export async function startMaster(t: TestContext, options: StartOptions): Promis
   ];
   const child = spawn(command[0] as string, command.slice(1), {
     stdio: ["ignore", "pipe", "pipe"],
+    // A session of its own, by which its processes are found at the end.
+    detached: true,
     cwd: options.cwd ?? directory,
     env: { ...environment(options.env), TMPDIR: directory, [MARK]: mark },
   });
   const master = new Master(child, directory, sockPath);
   t.after(async () => {
-    killMarked(mark);
+    killMarked(mark, master.pid);
     await master.exited;
     if (!(t as TestContext & { passed: boolean }).passed) {
       process.stderr.write(`--- log of the master of "${t.name}":\n${master.log().slice(-20_000)}\n---\n`);

@@ -4,10 +4,10 @@ import fs from "node:fs";
 /** The environment variable by which a test's processes are found again, whoever their parent is. */
 export const MARK = "TEST_MASTER_MARK";
 
-/** Kills every process that carries this mark, also those born meanwhile. */
-export function killMarked(mark: string): void {
+/** Kills every process that carries this mark or belongs to this session, also those born meanwhile. */
+export function killMarked(mark: string, session: number | null = null): void {
   for (;;) {
-    const found = marked(mark);
+    const found = pids().filter((pid) => isMarked(pid, mark) || (session !== null && sessionOf(pid) === session));
     if (found.length === 0) return;
     for (const pid of found) {
       try {
@@ -19,9 +19,14 @@ export function killMarked(mark: string): void {
   }
 }
 
-/** The living processes with this mark; zombies have no environment. */
-export function marked(mark: string): number[] {
-  return pids().filter((pid) => read(`/proc/${pid}/environ`)?.includes(`${MARK}=${mark}`));
+/** Some programs write their title over their environment: for them there is the session. Zombies have neither. */
+const isMarked = (pid: number, mark: string): boolean =>
+  read(`/proc/${pid}/environ`)?.includes(`${MARK}=${mark}`) ?? false;
+
+/** The session of a running process, field 6 of proc(5)'s stat; null for a zombie or none. */
+function sessionOf(pid: number): number | null {
+  const [state, , , session] = (read(`/proc/${pid}/stat`)?.split(") ").at(-1) ?? "Z").split(" ");
+  return state === "Z" || state === "X" || session === undefined ? null : Number(session);
 }
 
 export function pids(): number[] {
