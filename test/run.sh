@@ -13,6 +13,16 @@
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
+# Some tests run the product as another user, who must be able to reach it: where the way to this checkout is closed to others,
+# the tests run on another way to it.
+if [ "$(id -u)" = 0 ] && ! setpriv --reuid=65534 --regid=65534 --clear-groups test -r "$PWD/package.json"; then
+  open=$(mktemp -d /var/tmp/einhorn-tests-XXXXXX) && chmod 755 "$open" && mount --bind "$PWD" "$open" || exit 1
+  (cd "$open" && exec bash test/run.sh "$@")
+  status=$?
+  umount "$open" && rmdir "$open"
+  exit "$status"
+fi
+
 # Node reads these certificates at every start: 30 to 45 ms that no container pays. Kept for the npm of our own set-up.
 certificates=${NODE_EXTRA_CA_CERTS:-}
 unset NODE_EXTRA_CA_CERTS

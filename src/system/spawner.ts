@@ -1,5 +1,5 @@
 /** From the core's order to a running worker: files to try, descriptors, environment, limits, user. */
-import { closeSync } from "node:fs";
+import { closeSync, readFileSync } from "node:fs";
 import type { Launch, Pid } from "../core/model.ts";
 import { inheritedVariables, type WorkerSocket, workerVariables } from "../core/worker-env.ts";
 import type { Options } from "../options.ts";
@@ -80,6 +80,17 @@ export function settingsOf(launch: Launch, { options, nofile }: Pick<SpawnContex
   };
 }
 
+/**
+ * Whether the one worker of `--no-respawn` is to have the terminal that einhorn has: stdin is one, it is the controlling
+ * one, and we are in its foreground (tty_nr and tpgid of proc_pid_stat(5); tcsetpgrp(3)). Else einhorn was put in the background.
+ */
+function ownsTerminal({ config }: Options): boolean {
+  if (config.respawn || config.number !== 1 || !native.isTerminal({ fd: 0 })) return false;
+  const stat = readFileSync("/proc/self/stat", "utf8");
+  const [, , group, , terminal, foreground] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return terminal !== "0" && foreground === group;
+}
+
 /** The worker's pid, and with `-g` our end of its own connection. Throws {code, syscall} when it cannot be executed. */
 export function spawnWorker(order: SpawnOrder, context: SpawnContext): { pid: Pid; connection: number | null } {
   const outfit = outfitWorker(order, context);
@@ -91,6 +102,8 @@ export function spawnWorker(order: SpawnOrder, context: SpawnContext): { pid: Pi
       args: launch.argv,
       env: [...inheritedVariables(launch.env), ...outfit.variables],
       fds: outfit.fds,
+      // Job control: a shell or an editor must own the terminal. Only one process can, and only where it is not replaced.
+      ...(ownsTerminal(context.options) ? { foregroundOf: 0 } : {}),
     });
     return { pid, connection: outfit.connection };
   } catch (error) {
