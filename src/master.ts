@@ -41,6 +41,9 @@ import { version } from "./version.ts";
 
 const stopSignals: ReadonlySet<Signal> = new Set(["SIGTERM", "SIGINT", "SIGUSR2", "SIGQUIT"]);
 
+/** When there was no memory for what a crash needs. */
+const survivalRetryMs = 1000;
+
 export type Exit = (code: number) => never;
 type SpawnEffect = Parameters<Ports["processes"]["spawn"]>[0];
 
@@ -182,16 +185,20 @@ export class Master {
       changingShell: () => ({ preload: this.#preload?.toState() ?? null, notify: this.#notices.socket }),
     });
     this.#keeper = keeper;
-    try {
-      this.#survival = new Survival({
-        options: this.#options,
-        changes: () => keeper.changes(),
-        everything: () => keeper.everything(),
-        trouble: (message) => this.#log.error(message),
-      });
-    } catch (error) {
-      this.#log.error(`A crash of the master would be its end: ${(error as Error).message}`);
-    }
+    const prepare = () => {
+      try {
+        this.#survival = new Survival({
+          options: this.#options,
+          changes: () => keeper.changes(),
+          everything: () => keeper.everything(),
+          trouble: (message) => this.#log.error(message),
+        });
+      } catch (error) {
+        this.#log.error(`A crash of the master would be its end: ${(error as Error).message}. Trying again.`);
+        setTimeout(prepare, survivalRetryMs);
+      }
+    };
+    prepare();
     process.on("uncaughtException", (error) => {
       if (this.#survival === null) this.#log.error(`[BUG] ${error instanceof Error ? error.stack : error}`);
       else this.#survival.crash(error);
