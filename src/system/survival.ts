@@ -93,6 +93,19 @@ export class Survival {
   }
 }
 
+/** When there was no memory for what a crash needs. */
+const retryMs = 1000;
+
+/** Calls `ready` when crashes are survived: at once, or, where the kernel refuses what that needs, as soon as it no longer does. */
+export function prepareSurvival(settings: SurvivalSettings, ready: (survival: Survival) => void): void {
+  try {
+    ready(new Survival(settings));
+  } catch (error) {
+    settings.trouble(`A crash of the master would be its end: ${(error as Error).message}. Trying again.`);
+    setTimeout(() => prepareSurvival(settings, ready), retryMs);
+  }
+}
+
 /** What a crash left: the parts, and why. Null for a document of an ordinary re-exec. */
 export function readCrash(fd: number): { parts: Parts; note: Note } | null {
   const storage = fileStorage(fd);

@@ -137,13 +137,13 @@ const rows: { readonly [shape in keyof typeof shapes]: readonly Row[] } = {
       errnos: "ENOMEM EMFILE ENFILE",
       says: /Upgrade failed: .*memfd_create/,
     },
-    { call: "SYS_memfd_create", act: "upgrade", errnos: "EMFILE", says: /Upgrade failed: .*memfd_create/, skip: 1 },
+    { call: "SYS_memfd_create", act: "upgrade", errnos: "EMFILE", says: /Upgrade failed: .*memfd_create/, after: 1 },
     {
       call: "SYS_memfd_create",
       act: "upgrade",
       errnos: "ENFILE",
       says: /could not replace the master's image: .*memfd_create/,
-      skip: 2,
+      after: 2,
     },
     { call: "clone", act: "upgrade", errnos: "EAGAIN ENOMEM", says: /Upgrade failed: .*clone/ },
     { call: "execve", act: "upgrade", errnos: "ENOMEM EACCES", says: /Upgrade failed: .*execve/, where: "elsewhere" },
@@ -160,7 +160,7 @@ const rows: { readonly [shape in keyof typeof shapes]: readonly Row[] } = {
       errnos: "EINVAL",
       says: /Reload failed: .*sigprocmask/,
       where: "inMaster",
-      skip: 2,
+      after: 2,
     },
     {
       call: "SYS_memfd_create",
@@ -168,7 +168,7 @@ const rows: { readonly [shape in keyof typeof shapes]: readonly Row[] } = {
       errnos: "ENOMEM EMFILE",
       says: /crash of the master would be its end/,
       where: "inMaster",
-      skip: 3,
+      after: 3,
     },
     {
       call: "SYS_sigaltstack",
@@ -183,7 +183,7 @@ const rows: { readonly [shape in keyof typeof shapes]: readonly Row[] } = {
       errnos: "ENOMEM EAGAIN",
       says: /crash of the master would be its end/,
       where: "inMaster",
-      skip: 1,
+      after: 1,
     },
     {
       call: "epoll_create1",
@@ -212,7 +212,7 @@ const rows: { readonly [shape in keyof typeof shapes]: readonly Row[] } = {
       errnos: "ENOMEM EIO",
       because: "signals are held as far as can be",
       where: "inMaster",
-      skip: 2,
+      after: 2,
     },
     {
       call: "close",
@@ -260,14 +260,14 @@ const rows: { readonly [shape in keyof typeof shapes]: readonly Row[] } = {
     { call: "sendmsg", act: "death", errnos: "ENOBUFS ENOMEM EAGAIN", says: couldNotStart("sendmsg") },
     { call: "recvmsg", act: "death", errnos: "ENOMEM ENOBUFS ECONNRESET", because: "what was said is still there" },
     { call: "socketpair", act: "upgrade", errnos: "EMFILE ENFILE ENOMEM", says: /not preloaded: .*socketpair/ },
-    { call: "clone", act: "upgrade", errnos: "EAGAIN ENOMEM", says: /not preloaded: .*clone/, skip: 1 },
+    { call: "clone", act: "upgrade", errnos: "EAGAIN ENOMEM", says: /not preloaded: .*clone/, after: 1 },
     { call: "setsockopt", act: "upgrade", errnos: "ENOMEM", says: /not preloaded: .*setsockopt/ },
     {
       call: "sendmsg",
       act: "upgrade",
       errnos: "EMSGSIZE",
       says: /not preloaded: .*cannot be asked to fork/,
-      skip: 1,
+      after: 1,
     },
   ],
   rebinding: [
@@ -300,7 +300,7 @@ const starts: readonly Row[] = [
   { call: "setsockopt", act: "failing start", errnos: "ENOMEM EPERM ENOPROTOOPT", says: /./ },
   { call: "getsockname", act: "failing start", errnos: "ENOBUFS", says: /ENOBUFS/ },
   { call: "getsockopt", act: "failing start", errnos: "ENOBUFS ENOMEM", says: /ENOBUFS|ENOMEM/ },
-  { call: "flock", act: "start", errnos: "ENOLCK", says: /Starting without the lock on .*: ENOLCK/, skip: 1 },
+  { call: "flock", act: "start", errnos: "ENOLCK", says: /Starting without the lock on .*: ENOLCK/, after: 1 },
   { call: "flock", act: "start", errnos: "EWOULDBLOCK EINTR", because: "it is tried again" },
   {
     call: "prctl",

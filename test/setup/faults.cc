@@ -17,7 +17,7 @@ namespace {
 enum Where : int32_t { anywhere, inMaster, elsewhere };
 
 struct Order {
-  int32_t times, error, hits, where, master, skip;
+  int32_t times, error, hits, where, master, after;
   char call[40];
 };
 
@@ -50,7 +50,7 @@ int32_t self() { return static_cast<int32_t>(__real_syscall(SYS_getpid, 0, 0, 0,
 long failing(const char* call) {
   if (!order || __atomic_load_n(&order->times, __ATOMIC_SEQ_CST) <= 0 || strcmp(order->call, call) != 0) return 0;
   if (order->where != anywhere && (order->where == inMaster) != (order->master == self())) return 0;
-  if (__atomic_sub_fetch(&order->skip, 1, __ATOMIC_SEQ_CST) >= 0) return 0;
+  if (__atomic_sub_fetch(&order->after, 1, __ATOMIC_SEQ_CST) >= 0) return 0;
   if (__atomic_sub_fetch(&order->times, 1, __ATOMIC_SEQ_CST) < 0) return 0;
   __atomic_add_fetch(&order->hits, 1, __ATOMIC_SEQ_CST);
   return order->error;

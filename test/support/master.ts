@@ -260,7 +260,9 @@ function environment(extra: Readonly<Record<string, string>> = {}): Record<strin
     const foreign = /^(NODE_|EINHORN_|LISTEN_|NOTIFY_|SERVER_STARTER_)/.test(name);
     if (!foreign && value !== undefined) env[name] = value;
   }
-  return { ...env, ...extra };
+  // Another build of the addon under the same tests (test/setup/sanitize.sh).
+  const addon = process.env.EINHORN_TEST_ADDON;
+  return { ...env, ...(addon === undefined ? {} : { EINHORN_ADDON: addon }), ...extra };
 }
 
 interface Output {
