@@ -113,6 +113,41 @@ test("1,000 idle and 100 slow clients at once: the good one is answered", async 
   await unharmed(t, master, before);
 });
 
+test("clients that ask without end, and lines that are too long between: it stays small while they do", async (t) => {
+  const master = await start(t);
+  const before = rssBytes(master);
+  let largest = 0;
+  let left = 4000;
+  const asker = async () => {
+    for (; left > 0; left -= 1) {
+      await master.ask("status");
+      if (left % 50 === 0) largest = Math.max(largest, rssBytes(master));
+    }
+  };
+  const shouter = async () => {
+    while (left > 0) await sendRaw(master.sockPath, "x".repeat(1024 * 1024)).catch(() => "");
+  };
+  await Promise.all([...Array.from({ length: 8 }, asker), shouter()]);
+  t.diagnostic(`grew by ${Math.round((largest - before) / 1024)} KiB at the most`);
+  assert.ok(largest - before < grownBytesMax, `the master grew by ${largest - before} bytes`);
+  await unharmed(t, master, before);
+});
+
+test("half a request of 60 KB from each of a thousand: what is held is bounded, and the good one is answered", async (t) => {
+  const master = await start(t);
+  const before = rssBytes(master);
+  const sockets: Socket[] = [];
+  t.after(() => {
+    for (const socket of sockets) socket.destroy();
+  });
+  for (let i = 0; i < 1000; i += 50) {
+    sockets.push(...(await Promise.all(Array.from({ length: 50 }, () => connect(master)))));
+    for (const socket of sockets.slice(-50)) socket.write(`{"command":"${"x".repeat(60_000)}`);
+    assert.match((await master.ask("ready")).message, /1 of 1/);
+  }
+  await unharmed(t, master, before);
+});
+
 test("another user is refused although the socket's mode was loosened", async (t) => {
   const master = await start(t);
   fs.chmodSync(master.sockPath, 0o777);
