@@ -7,7 +7,7 @@
 #   e2e         the built product on this machine
 #   examples    the examples, under the built product
 #   containers  images, PID 1, drain and readiness in a Docker engine
-#   sanitize    the system layer over an addon built with the address and undefined-behaviour sanitizers
+#   sanitize    the system layer and the product over an addon built with the address and undefined-behaviour sanitizers
 #   endurance   everything at once for a minute, and a short session of each fuzzer beside it (npm run soak, npm run fuzz for longer)
 #   kubelet     a real kubelet (minutes; only when named)
 set -uo pipefail
@@ -54,7 +54,7 @@ part_containers() {
   with_engine with_certificates bash test/setup/images.sh node:20 node:22 node:24 node:26 node:musl musl python ruby product:24 || return 1
   run_tests 2 $(tests_in test/container)
 }
-part_sanitize() { bash test/setup/packages.sh build unit && bash test/setup/sanitize.sh; }
+part_sanitize() { bash test/setup/packages.sh build unit e2e sanitize && bash test/setup/sanitize.sh; }
 part_endurance() {
   bash test/setup/packages.sh e2e || return 1
   local fuzz status
