@@ -53,7 +53,7 @@ export const defaultLimits = {
   /** Unsent replies at which another reply closes the connection; one reply by itself may be longer. */
   unsentBytes: 1024 * 1024,
   /** Requests of all connections together that the master holds, unfinished or not yet handled. */
-  heldInputBytes: 2 * 1024 * 1024,
+  heldInputBytes: 1024 * 1024,
   /** Replies of all connections together that nobody has read yet; only who may give commands gets long ones. */
   heldOutputBytes: 16 * 1024 * 1024,
   /** Requests of one connection before the others have their turn. */
