@@ -11,7 +11,7 @@ import { describe, type TestContext, test } from "node:test";
 import { promisify } from "node:util";
 import { type Fault, Faults, faultyCalls } from "../support/faults.ts";
 import { fixture, type Master, run, startMaster } from "../support/master.ts";
-import { descriptorsOf, restsWith, statusField } from "../support/processes.ts";
+import { descriptorsAtRest, restsWith, statusField } from "../support/processes.ts";
 import { sendRaw } from "../support/wire.ts";
 
 /** What makes the master call it. */
@@ -503,7 +503,7 @@ describe("in a running master", { concurrency: 4 }, () => {
       const bench = await Bench.start(t, shape as keyof typeof shapes);
       for (const act of ["upgrade", "command"] as const) await bench.act(act);
       await bench.isWell("before anything failed");
-      const before = descriptorsOf(bench.master.pid);
+      const before = await descriptorsAtRest(bench.master.pid);
       for (const row of list) {
         await t.test(title(row), async () => {
           for (const fault of faultsOf(row)) await bench.tryFault(row, fault);

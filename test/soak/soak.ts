@@ -11,7 +11,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Chance } from "../simulation/random.ts";
 import { startLoad } from "../support/load.ts";
 import { fixture, type Master, startMaster } from "../support/master.ts";
-import { children, descriptorsOf, isAlive, restsWith, statusField } from "../support/processes.ts";
+import { children, descriptorsAtRest, isAlive, restsWith, statusField } from "../support/processes.ts";
 import { until } from "../support/until.ts";
 import { sendRaw } from "../support/wire.ts";
 
@@ -129,7 +129,7 @@ test(`${minutes} minutes of everything at once`, async (t) => {
   for (const name of ["upgrade", "garbage", "idle", "probe"]) await deeds[name]?.(clients, master, chance);
   await settled(master, clients);
   await sleep(restMs);
-  const before = { rss: rssBytes(master), descriptors: descriptorsOf(master.pid) };
+  const before = { rss: rssBytes(master), descriptors: await descriptorsAtRest(master.pid) };
 
   const endAt = Date.now() + minutes * 60_000;
   let crashedAt = Date.now();

@@ -73,6 +73,19 @@ export function descriptorsOf(pid: number): string[] {
   return links.sort();
 }
 
+/** What it holds when nothing is on its way: no client of a moment ago, no check of an upgrade. */
+export async function descriptorsAtRest(pid: number): Promise<string[]> {
+  let last: string[] = [];
+  let same = 0;
+  await until("the descriptors to stay what they are", () => {
+    const now = descriptorsOf(pid);
+    same = differences(now, last).length === 0 ? same + 1 : 0;
+    last = now;
+    return same >= 5;
+  });
+  return last;
+}
+
 /** Waits until it holds just these again: what was on its way ends. */
 export async function restsWith(pid: number, expected: readonly string[]): Promise<void> {
   const surplus = () => differences(descriptorsOf(pid), expected);
