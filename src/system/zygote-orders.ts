@@ -58,7 +58,7 @@ export function sendOrders(place: Place, host: ZygoteHost): void {
   }
 }
 
-/** The kernel's lack of memory passes: the worker is ordered again, as after a failed clone(2). */
+/** The kernel's lack of memory passes: as where the connection is full, the order is sent again. */
 const passing: ReadonlySet<string | undefined> = new Set(["ENOMEM", "ENOBUFS"]);
 
 /** False when nothing more can be sent now. */
@@ -67,20 +67,19 @@ function sendOne(place: Place, zygote: Zygote, order: Order, host: ZygoteHost): 
   try {
     outfit = host.outfit(order);
   } catch (error) {
-    return giveUp(place, order, error as NodeJS.ErrnoException, host);
+    // As after a failed clone(2): the worker is ordered again in its time.
+    const { code = "EUNKNOWN", syscall = "fork" } = error as NodeJS.ErrnoException;
+    place.orders = place.orders.filter((other) => other !== order);
+    host.deliver({ kind: "unspawned", id: order.id, errno: code, syscall });
+    return false;
   }
   let sent = false;
   try {
     sent = orderFork(zygote.fd, { id: order.id, ...outfit });
-    // Full, and nothing is under way whose answer would be the time to try again.
-    if (!sent && place.orders.every(({ sentAt }) => sentAt === null)) {
-      giveUp(place, order, { code: "EAGAIN", syscall: "sendmsg" }, host);
-    }
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    if (passing.has(code)) giveUp(place, order, error as NodeJS.ErrnoException, host);
     // Its end is on its way; anything else (EMSGSIZE, ETOOMANYREFS) would come again.
-    else if (code !== "EPIPE" && code !== "ECONNRESET")
+    if (code !== "EPIPE" && code !== "ECONNRESET" && !passing.has(code))
       condemn(place, `the zygote cannot be asked to fork: ${code}`, host);
   }
   for (const fd of outfit.close) closeSync(fd);
@@ -89,17 +88,6 @@ function sendOne(place: Place, zygote: Zygote, order: Order, host: ZygoteHost): 
     order.connection = outfit.connection;
   } else if (outfit.connection !== null) closeSync(outfit.connection);
   return sent;
-}
-
-function giveUp(
-  place: Place,
-  order: Order,
-  { code, syscall }: Partial<NodeJS.ErrnoException>,
-  host: ZygoteHost,
-): false {
-  place.orders = place.orders.filter((other) => other !== order);
-  host.deliver({ kind: "unspawned", id: order.id, errno: code ?? "EUNKNOWN", syscall: syscall ?? "fork" });
-  return false;
 }
 
 /** Does what one message from the zygote, or from a worker that it forked, is for. */
