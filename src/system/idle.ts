@@ -1,8 +1,9 @@
 /**
- * Gives memory back when the master has nothing to do, and bounds garbage while it has. Most of an idle Node's resident memory is clean pages of its own
- * executable, used once at the start; the rest is garbage that V8 sees no reason to collect. Neither comes back by itself.
+ * Gives memory back when the master has nothing to do, and bounds garbage while it has. Most of an idle Node's resident
+ * memory is clean pages of its own executable, used once at the start; the rest is garbage that V8 sees no reason to
+ * collect. Neither comes back by itself.
  *
- * Once, a little after the last thing that happened: no timer runs in a master that has been idle for longer.
+ * All of it once, a little after the last thing that happened: no timer runs in a master that has been idle for longer.
  */
 import { now } from "./clock.ts";
 import { native } from "./native.ts";
