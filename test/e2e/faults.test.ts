@@ -203,7 +203,7 @@ const rows: { readonly [shape in keyof typeof shapes]: readonly Row[] } = {
       call: "open",
       act: "reload",
       errnos: "EMFILE ENFILE ENOMEM",
-      because: "signals are held as far as can be",
+      says: /Reload failed: .*open (EMFILE|ENFILE|ENOMEM)/,
       where: "inMaster",
     },
     {
