@@ -15,6 +15,7 @@ import { reception } from "./master/reception.ts";
 import { crashEvent, surrender } from "./master/recovery.ts";
 import { type Shell, type ShellAtStart, shellFds } from "./master/shell.ts";
 import { signalWorker } from "./master/signalling.ts";
+import { Spawning, type SpawnOrder } from "./master/spawning.ts";
 import type { Options } from "./options.ts";
 import type { Ports } from "./ports.ts";
 import { reportSpawn, type Supervisor, supervise } from "./supervisor.ts";
@@ -42,7 +43,6 @@ import { version } from "./version.ts";
 const stopSignals: ReadonlySet<Signal> = new Set(["SIGTERM", "SIGINT", "SIGUSR2", "SIGQUIT"]);
 
 export type Exit = (code: number) => never;
-type SpawnEffect = Parameters<Ports["processes"]["spawn"]>[0];
 
 export class Master {
   readonly #options: Options;
@@ -67,6 +67,7 @@ export class Master {
   readonly #steering: Steering;
   readonly #notices: Notices;
   readonly #checker: Checker;
+  readonly #spawning: Spawning;
   readonly #reaper: Reaper;
 
   constructor(options: Options, exit: Exit, shell: ShellAtStart) {
@@ -92,7 +93,9 @@ export class Master {
       deliver,
       deliverSurely: (event) => this.#deliverSurely(event),
     });
-    this.#checker = new Checker(options, deliver);
+    // An image that takes over answers first: nobody else does meanwhile.
+    this.#spawning = new Spawning({ deliver, execute: (order) => this.#execute(order) }, shell.signals !== null);
+    this.#checker = new Checker(options, deliver, () => this.#spawning.finish());
     this.#reaper = new Reaper({
       state: () => this.#supervisor.state(),
       deliver,
@@ -128,7 +131,7 @@ export class Master {
   /** Ordered from a zygote that this image was told nothing of: ordered again. */
   #endLostSpawns(): void {
     for (const { id, pid } of this.#supervisor.state().workers) {
-      if (pid === null && !this.#preload?.expects(id))
+      if (pid === null && !this.#preload?.expects(id) && !this.#spawning.expects(id))
         this.#deliver({ kind: "unspawned", id, errno: "ECANCELED", syscall: "fork" });
     }
   }
@@ -255,12 +258,14 @@ export class Master {
     };
   }
 
-  /** Null: a zygote forks it, and the event comes later. */
-  #spawn(order: SpawnEffect): Pid | null {
-    return this.#preload?.order(order) ? null : this.#execute(order);
+  /** Null: a zygote forks it or its turn is yet to come, and the event comes later. */
+  #spawn(order: SpawnOrder): Pid | null {
+    if (this.#preload?.order(order)) return null;
+    // What an image has put off, the next would not know of.
+    return this.#supervisor.state().handover === null ? this.#spawning.order(order) : this.#execute(order);
   }
 
-  #execute(order: Omit<SpawnEffect, "kind">): Pid {
+  #execute(order: Omit<SpawnOrder, "kind">): Pid {
     const { pid, connection } = spawnWorker(order, this.#spawnContext());
     if (connection !== null) this.#adopt(connection, pid);
     return pid;

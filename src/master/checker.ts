@@ -9,9 +9,13 @@ export class Checker {
   readonly #deliver: (event: Event) => void;
   #check: Check | null = null;
 
-  constructor(options: Options, deliver: (event: Event) => void) {
+  /** `beforeVerdict`: what the image after this one would not know of. */
+  constructor(options: Options, deliver: (event: Event) => void, beforeVerdict: () => void) {
     this.#options = options;
-    this.#deliver = deliver;
+    this.#deliver = (verdict) => {
+      beforeVerdict();
+      deliver(verdict);
+    };
   }
 
   /** Null while none is under way. */
