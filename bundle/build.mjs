@@ -19,13 +19,14 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
+import { deflateRawSync } from "node:zlib";
 import { check } from "./check.mjs";
 
 const root = join(import.meta.dirname, "..");
 const dist = join(root, "dist");
 const { binaries, targets } = JSON.parse(readFileSync(join(root, "bundle/targets.json"), "utf8"));
 
-/** Libraries that a usual start does not need: sections of their own in the file, loaded at the first use. */
+/** Libraries that a usual start does not need: apart in the file, loaded at the first use. */
 const libraries = ["yaml"];
 const librariesApart = {
   name: "libraries-apart",
@@ -186,32 +187,33 @@ function compileCache() {
   if (status !== 0) console.error("build: starts will be slower for the want of a cache");
 }
 
-/** bundle/launcher.cjs with its sections: the program, and the libraries that this asks for. */
+/** bundle/launcher.cjs with the program in it, and the libraries that this asks for. */
 async function launched(program) {
-  const { build } = await import("esbuild");
-  const codes = { program };
-  for (const name of libraries.filter((name) => program.includes(`library("${name}")`))) {
-    const { outputFiles } = await build({ ...common, entryPoints: [name], format: "cjs", write: false });
-    codes[name] = outputFiles[0].text;
-  }
-  const [head, tail] = readFileSync(join(root, "bundle/launcher.cjs"), "utf8").split("/* SECTIONS */\n");
+  // A one-byte string takes half the memory; and \r would end a line, and so the comment.
+  const isFit = Buffer.byteLength(program) === program.length && !program.includes("\r");
+  if (!isFit) throw new Error("the bundle must be ASCII, and have no line end but \\n");
+  const [head, tail] = readFileSync(join(root, "bundle/launcher.cjs"), "utf8").split("/* PROGRAM */\n");
+  const hash = createHash("sha256").update(program).digest("hex").slice(0, 32);
   const lines = head.trimEnd().split("\n");
-  for (const [name, code] of Object.entries(codes)) lines.push(...section(name, code, lines.length + 1));
-  return [...lines, tail].join("\n");
+  for (const name of libraries.filter((name) => program.includes(`library("${name}")`))) {
+    lines.push(`libraries.${name} = Buffer.from("${await deflated(name)}", "base64");`);
+  }
+  lines.push(
+    "function comment() {",
+    ...program
+      .trimEnd()
+      .split("\n")
+      .map((line) => `//${line}`),
+    "}",
+  );
+  const line = lines.indexOf("function comment() {") + 1;
+  return [...lines, tail].join("\n").replace("PROGRAM_HASH", hash).replace("PROGRAM_LINE", `${line}`);
 }
 
-/** The lines of a section, the first of which is the file's `line`. */
-function section(name, code, line) {
-  // A one-byte string takes half the memory; and \r would end a line, and so the comment.
-  const isFit = Buffer.byteLength(code) === code.length && !code.includes("\r");
-  if (!isFit) throw new Error(`${name} must be ASCII, and have no line end but \\n`);
-  const hash = createHash("sha256").update(code).digest("hex").slice(0, 32);
-  const comments = code.trimEnd().split("\n");
-  return [
-    `sections.${name} = { line: ${line}, hash: "${hash}", comment() {`,
-    ...comments.map((text) => `//${text}`),
-    "} };",
-  ];
+async function deflated(library) {
+  const { build } = await import("esbuild");
+  const { outputFiles } = await build({ ...common, entryPoints: [library], format: "cjs", write: false });
+  return deflateRawSync(outputFiles[0].contents, { level: 9 }).toString("base64");
 }
 
 /** dist/worker.d.ts, from the source's own types. */

@@ -8,12 +8,12 @@
 const { readFileSync, statSync } = require("node:fs");
 const { Script } = require("node:vm");
 
-/* name -> {line, hash, comment}: `comment` is a function without code, whose text holds that of the section. */
-const sections = {};
-const cacheFile = `${__filename}.${process.version}.cache`;
+/* What the program asks for by library(): name -> its code, deflated. */
+const libraries = {};
 
 /* What V8 would not notice: that the program is another of the same length, or this another build of the same version. */
-const heading = () => `${sections.program.hash} ${process.arch} ${statSync(process.execPath).size}\n`;
+const heading = () => `PROGRAM_HASH ${process.arch} ${statSync(process.execPath).size}\n`;
+const cacheFile = `${__filename}.${process.version}.cache`;
 
 /* The file has it twice: a damaged one would end the process, and comparing is the cheapest check there is. */
 function cached() {
@@ -28,27 +28,26 @@ function cached() {
   }
 }
 
-function load({ line, comment }, cachedData) {
+/* Nothing of this file is held on to, so that V8 can drop its text: what loads libraries is a function of the program's. */
+const prologue = `(function (exports, require, module, __filename, __dirname, libraries) {
+const library = (name) => {
+  const code = require("node:zlib").inflateRawSync(libraries[name]).toString();
+  const module = { exports: {} };
+  new Function("module", "exports", "require", code)(module, module.exports, require);
+  return module.exports;
+};`;
+
+function load(comment) {
   const text = comment.toString();
   const code = text.slice(text.indexOf("\n"), text.lastIndexOf("\n")).replaceAll("\n//", "\n");
-  return new Script(`(function (exports, require, module, __filename, __dirname, library) {${code}\n})`, {
-    filename: __filename,
-    lineOffset: line - 1,
-    cachedData,
-  });
+  /* The prologue has lines of its own. */
+  const lineOffset = PROGRAM_LINE - prologue.split("\n").length;
+  return new Script(`${prologue}${code}\n})`, { filename: __filename, lineOffset, cachedData: cached() });
 }
 
-function run(script, itsModule) {
-  script.runInThisContext()(itsModule.exports, require, itsModule, __filename, __dirname, library);
-  return itsModule.exports;
-}
+/* PROGRAM */
 
-function library(name) {
-  return run(load(sections[name]), { exports: {} });
-}
-
-/* SECTIONS */
-
-const program = load(sections.program, cached());
-if (require.main === module) run(program, module);
-else module.exports = { program, run: () => run(program, module), cacheFile, heading };
+const program = load(comment);
+const run = () => program.runInThisContext()(exports, require, module, __filename, __dirname, libraries);
+if (require.main === module) run();
+else module.exports = { program, run, cacheFile, heading };

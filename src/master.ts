@@ -94,11 +94,10 @@ export class Master {
       deliverSurely: (event) => this.#deliverSurely(event),
     });
     this.#checker = new Checker(options, deliver);
-    this.#starts = new Starts({
-      state: () => this.#supervisor.state(),
-      start: (order) => this.#execute(order),
-      deliver,
-    });
+    // An image that takes over answers first: nobody else does meanwhile.
+    const isBusy = shell.signals !== null;
+    const start = (order: SpawnOrder) => this.#execute(order);
+    this.#starts = new Starts({ state: () => this.#supervisor.state(), start, deliver, isBusy });
     this.#reaper = new Reaper({
       state: () => this.#supervisor.state(),
       deliver,

@@ -2,7 +2,7 @@
  * Starts of workers, so many in a turn of the loop as take a few milliseconds: each stops the master until the child executes
  * its program (vfork(2)), and fifty in a row would keep clients and signals waiting.
  */
-import type { Event, Pid, State } from "../core/model.ts";
+import type { Event, Millis, Pid, State } from "../core/model.ts";
 import { isStopping } from "../core/pool.ts";
 import type { Ports } from "../ports.ts";
 import { reportSpawn } from "../supervisor.ts";
@@ -18,16 +18,19 @@ export interface StartsSettings {
   /** Throws {code, syscall}. */
   start(order: SpawnOrder): Pid;
   deliver(event: Event): void;
+  /** There is something more urgent to do in this turn than to start anybody. */
+  isBusy: boolean;
 }
 
 export class Starts {
   readonly #settings: StartsSettings;
   #waiting: SpawnOrder[] = [];
-  #spentMs = 0;
+  #spentMs: Millis;
   #isTurnCounted = false;
 
   constructor(settings: StartsSettings) {
     this.#settings = settings;
+    this.#spentMs = settings.isBusy ? turnMs : 0;
   }
 
   /** Starts it now, or returns null: it is started in a later turn, and an event says how that went. */

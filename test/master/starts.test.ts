@@ -12,10 +12,10 @@ const order = (id: number, generation = 0): SpawnOrder => ({
   launch: {} as SpawnOrder["launch"],
 });
 
-function starts(state: Partial<State> = {}) {
+function starts(isBusy = false) {
   const began: number[] = [];
   const events: Event[] = [];
-  const now = { mode: { kind: "running" }, generation: 0, ...state } as State;
+  const now = { mode: { kind: "running" }, generation: 0 } as State;
   const made = new Starts({
     state: () => now,
     start: ({ id }) => {
@@ -24,6 +24,7 @@ function starts(state: Partial<State> = {}) {
       return 1000 + id;
     },
     deliver: (event) => events.push(event),
+    isBusy,
   });
   return { made, began, events, now };
 }
@@ -52,6 +53,13 @@ test("the loop turns before the last one is started", async () => {
   await until(() => began.length === 40);
 });
 
+test("an image that has more urgent things to do starts nobody in its first turn", async () => {
+  const { made, events } = starts(true);
+  assert.equal(made.order(order(1)), null);
+  await until(() => events.length === 1);
+  assert.deepEqual(events, [{ kind: "spawned", id: 1, pid: 1001 }]);
+});
+
 test("what a stop or the next generation made superfluous is called off", async () => {
   const { made, began, events, now } = starts();
   for (let id = 0; id < 20; id++) made.order(order(id));
@@ -72,6 +80,7 @@ test("an error of the kernel is an event", async () => {
       throw Object.assign(new Error("no"), { code: "EAGAIN", syscall: "clone" });
     },
     deliver: (event) => events.push(event),
+    isBusy: false,
   });
   made.order(order(0));
   assert.equal(made.order(order(1)), null);
