@@ -5,7 +5,7 @@
  * it is what `npm run build` left in dist/. One binary serves glibc and musl, so nothing but the architecture chooses.
  */
 import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { Native } from "../../native/einhorn-native.d.ts";
 import { UserError } from "../errors.ts";
 
@@ -13,12 +13,20 @@ const here = import.meta.dirname;
 const target = `linux-${process.arch}`;
 const folders = [here, join(here, target), join(here, "../../dist")];
 
+/** Where the addon was loaded from. */
+let place: string | null = null;
+
 /** Loads the addon, or explains: an explanation is thrown by the first use, so that --help needs no addon. */
 export const native: Native = load();
 
-/** The preload object that holds signals over a re-exec (native/hold-signals.c), or null where it was not shipped. */
+/**
+ * The preload object that holds signals over a re-exec (native/hold-signals.c), or null where it was not shipped. That beside the addon
+ * comes first: one in another folder may be for another architecture.
+ */
 export const holdSignalsPath: string | null =
-  process.env.EINHORN_HOLD_SIGNALS ?? folders.map((folder) => join(folder, "hold-signals.so")).find(existsSync) ?? null;
+  process.env.EINHORN_HOLD_SIGNALS ??
+  [...(place === null ? [] : [place]), ...folders].map((folder) => join(folder, "hold-signals.so")).find(existsSync) ??
+  null;
 
 function load(): Native {
   const override = process.env.EINHORN_ADDON;
@@ -28,6 +36,7 @@ function load(): Native {
     try {
       const module = { exports: {} };
       process.dlopen(module, file);
+      place = dirname(file);
       return module.exports as Native;
     } catch (error) {
       tried.push(`  ${file}: ${existsSync(file) ? (error as Error).message : "no such file"}`);
