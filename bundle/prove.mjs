@@ -4,7 +4,7 @@
  * is kept in .cache/proved.json, by content, and not proved again. `node bundle/prove.mjs`; `build.mjs --all` calls it.
  */
 import { createHash } from "node:crypto";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { needs, nodeFor, run } from "./nodes.mjs";
@@ -26,44 +26,14 @@ function proveUnderNode(target, major, folder) {
   });
 }
 
-/** musl of another architecture, from Debian's package for it: the C library, and what programs are linked with. */
-function muslFor(architecture, place) {
-  const sources = run("sh", [
-    "-c",
-    "grep -rhoE 'https?://[^ ]+/debian/?( |$)' /etc/apt/sources.list /etc/apt/sources.list.d/ | sed -n 1p",
-  ]);
-  mkdirSync(join(place, "lists/partial"), { recursive: true });
-  writeFileSync(
-    join(place, "sources"),
-    `deb [arch=${architecture}] ${sources || "http://deb.debian.org/debian"} bookworm main\n`,
-  );
-  // Lists of its own: the machine's know its own architecture, and stay as they are.
-  const settings = {
-    "Dir::Etc::sourcelist": join(place, "sources"),
-    "Dir::Etc::sourceparts": "-",
-    "Dir::State::lists": join(place, "lists"),
-  };
-  const more = {
-    "Dir::Cache": place,
-    "APT::Architecture": architecture,
-    "APT::Architectures": architecture,
-    "APT::Sandbox::User": "root",
-  };
-  const options = Object.entries({ ...settings, ...more }).flatMap(([name, value]) => ["-o", `${name}=${value}`]);
-  run("apt-get", [...options, "update", "-qq"]);
-  run("apt-get", [...options, "download", "-qq", "musl", "musl-dev"], { cwd: place });
-  for (const file of readdirSync(place).filter((name) => name.endsWith(".deb")))
-    run("dpkg-deb", ["-x", join(place, file), join(place, "root")]);
-  return join(place, "root");
-}
-
 function proveUnderLoader(target, folder) {
   if (target !== "linux-arm64-musl") throw new Error(`there is no stand-in for a Node on ${target}`);
   const qemu = "/usr/bin/qemu-aarch64-static";
   needs({ [qemu]: "qemu-user-static", "/usr/bin/aarch64-linux-gnu-gcc": "g++-aarch64-linux-gnu" });
   const place = mkdtempSync(join(tmpdir(), "einhorn-musl-"));
   try {
-    const musl = muslFor("arm64", place);
+    const musl = join(place, "root");
+    run("bash", [join(root, "test/setup/foreign.sh"), "arm64", musl, "musl", "musl-dev"]);
     const lib = join(musl, "usr/lib/aarch64-linux-musl");
     const symbols = run("readelf", ["--wide", "--dyn-syms", join(folder, objects[0])]);
     const ofNode = new Set([...symbols.matchAll(/ UND ((?:napi|uv)_\w+)/g)].map(([, name]) => name));

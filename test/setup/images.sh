@@ -3,6 +3,7 @@
 #
 #   node:20 node:22 node:24 node:26   stand-ins for node:XX-bookworm-slim: the node binary, its libraries, a busybox, uid 1000
 #   node:musl                         the same with a node linked against musl, as in node:XX-alpine
+#   node:arm64                        the same for arm64, run by qemu-user on a machine of another architecture
 #   debian                            debian:bookworm-slim, by debootstrap
 #   python ruby golang                debian with that language from Debian
 #   musl                              busybox and musl without Node, as alpine
@@ -53,6 +54,34 @@ make_node() {
   import "$out" "node:$2" node
 }
 
+# run_arm64: has the kernel run programs for arm64 by qemu-user, in containers too (flag F: the interpreter is opened now, on this machine).
+run_arm64() {
+  local registry=/proc/sys/fs/binfmt_misc magic mask
+  [ "$(uname -m)" = aarch64 ] && return 0
+  [ -e "$registry/register" ] || mount -t binfmt_misc none "$registry"
+  [ -e "$registry/qemu-aarch64" ] && return 0
+  magic='\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00'
+  mask='\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff'
+  printf '%s' ":qemu-aarch64:M::$magic:$mask:/usr/bin/qemu-aarch64-static:F" >"$registry/register"
+}
+
+make_arm64() {
+  local out=$1 libraries=/usr/aarch64-linux-gnu/lib
+  run_arm64
+  bash "$here/foreign.sh" arm64 "$out/foreign" busybox-static
+  skeleton "$out"
+  mv "$out/foreign/bin/busybox" "$out/bin/busybox"
+  rm -rf "$out/foreign"
+  cp "$(node "$here/../../bundle/nodes.mjs" linux-arm64 "$2")" "$out/usr/local/bin/node"
+  mkdir -p "$out/lib/aarch64-linux-gnu"
+  cp -L "$libraries"/lib{c,m,dl,pthread,rt,stdc++,gcc_s,atomic}.so.[0-9] "$out/lib/aarch64-linux-gnu/"
+  cp -L "$libraries/ld-linux-aarch64.so.1" "$out/lib/"
+  # An import would record this machine's architecture.
+  printf 'FROM scratch\nCOPY . /\nENV %s\nCMD ["node"]\n' "${path#ENV }" >"$out.Dockerfile"
+  build node:arm64 --platform linux/arm64 -f "$out.Dockerfile" "$out"
+  rm "$out.Dockerfile"
+}
+
 make_musl() {
   bash "$here/musl-node.sh" "$cache/musl-node"
   skeleton "$1"
@@ -93,6 +122,11 @@ make_language() {
 make_product() {
   local base=$1 target=()
   if [ "$1" = files ]; then base=24 target=(--target files); fi
+  if [ "$1" = arm64 ]; then
+    node "$here/../../bundle/build.mjs" --all --unproved
+    run_arm64
+    target=(--platform linux/arm64)
+  fi
   bash "$here/images.sh" "node:$base"
   build "product:$1" -f "$here/../../docker/Dockerfile" --build-arg "BASE_IMAGE=einhorn-test/node:$base" "${target[@]}" "$here/../.."
 }
@@ -155,6 +189,7 @@ for name in "$@"; do
   chmod 755 "$work"
   case "$name" in
     node:musl) make_musl "$work" node ;;
+    node:arm64) make_arm64 "$work" 22 ;;
     node:*) make_node "$work" "${name#node:}" ;;
     musl) make_musl "$work" bare ;;
     debian) make_debian "$work" ;;
