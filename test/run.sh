@@ -55,7 +55,7 @@ part_e2e() {
 }
 part_examples() { with_certificates bash test/setup/packages.sh examples && run_tests 2 $(tests_in test/examples); }
 part_containers() {
-  with_engine with_certificates bash test/setup/images.sh node:20 node:22 node:24 node:26 node:musl musl python ruby product:24 product:arm64 || return 1
+  with_engine with_certificates bash test/setup/images.sh node:20 node:22 node:24 node:26 node:musl musl python ruby product:24 product:arm64 recipe:single || return 1
   run_tests 2 $(tests_in test/container)
 }
 part_sanitize() { bash test/setup/packages.sh build unit && bash test/setup/sanitize.sh; }

@@ -12,7 +12,7 @@ const products: [string, string][] = [
   ["arm64, under qemu", "product:arm64"],
   ["an image that Node and einhorn were copied into", "copied"],
 ];
-const recipes: [string, string][] = ["node", "python", "ruby", "go", "go-musl"].map((language) => [
+const recipes: [string, string][] = ["node", "python", "ruby", "go", "go-musl", "single"].map((language) => [
   `docker/recipes for ${language}`,
   `recipe:${language}`,
 ]);

@@ -9,6 +9,7 @@
 #   musl                              busybox and musl without Node, as alpine
 #   product:TAG                       docker/Dockerfile on node:TAG, from dist/ as it is now
 #   product:files                     its stage `files`: einhorn alone
+#   product:single                    docker/single.Dockerfile: the single executable
 #   recipe:LANGUAGE                   docker/recipes/LANGUAGE.Dockerfile on that language's example
 #   recipe:go-musl                    the one for Go on the musl product
 #   copied                            Node and einhorn copied into `musl`, as docker/README.md says
@@ -120,6 +121,11 @@ make_language() {
 
 # make_product TAG
 make_product() {
+  if [ "$1" = single ]; then
+    node "$here/../../bundle/build.mjs" --single
+    build product:single -f "$here/../../docker/single.Dockerfile" "$here/../../build/single"
+    return
+  fi
   local base=$1 target=()
   if [ "$1" = files ]; then base=24 target=(--target files); fi
   if [ "$1" = arm64 ]; then
@@ -139,12 +145,14 @@ make_recipe() {
     node) context+=-http base=node:24 ;;
     go) base=golang ;;
     go-musl) base=golang product=product:musl ;;
+    single) context=$here/../../examples/python base=python product=product:single ;;
   esac
   bash "$here/images.sh" node:24 "$product" product:files "$base"
   # Each Dockerfile declares some of these; the engine warns about the others and goes on.
   build "recipe:$1" -f "$here/../../docker/recipes/$language.Dockerfile" "$context" --build-arg NODE_IMAGE=einhorn-test/node:24 \
     --build-arg "BASE_IMAGE=einhorn-test/$base" --build-arg GO_IMAGE=einhorn-test/golang \
-    --build-arg "EINHORN_IMAGE=einhorn-test/$product" --build-arg EINHORN_FILES=einhorn-test/product:files
+    --build-arg "EINHORN_IMAGE=einhorn-test/$product" --build-arg EINHORN_FILES=einhorn-test/product:files \
+    --build-arg EINHORN_SINGLE=einhorn-test/product:single
 }
 
 make_copied() {
