@@ -136,7 +136,8 @@ export class Log {
       return writeSync(this.#fd, line);
     } catch (error) {
       // EPIPE, EBADF, ENOSPC, EIO: there is no other place to say so, and the workers go on.
-      return (error as NodeJS.ErrnoException).code === "EAGAIN" ? 0 : line.length;
+      const { code = "" } = error as NodeJS.ErrnoException;
+      return ["EAGAIN", "ENOMEM", "ENOBUFS"].includes(code) ? 0 : line.length;
     }
   }
 
