@@ -47,7 +47,7 @@ export function bury(turn: Turn, worker: Worker, event: Ending): void {
   if (!state.config.respawn && code !== 0 && state.exitCode === 0) set(turn, { exitCode: code });
   const exited = event.kind === "exited" ? event : { cpuMs: 0, maxRssBytes: 0, lastWords: null };
   const death = remember(turn, worker, cause, expected, exited);
-  if (expected) log(turn, "info", messages.death(death), fields(death));
+  if (expected) log(turn, "info", messages.death(death) + messages.lastWords(death), fields(death));
   else fail(turn, worker, death);
 }
 
@@ -83,7 +83,12 @@ function fail(turn: Turn, worker: Worker, death: Death): void {
     set(turn, { mode: { kind: "upgrading", upgrade } });
   }
   const next = state.config.respawn ? `; ${messages.nextSpawn(backoff.until - now)}` : "";
-  log(turn, death.wasReady ? "info" : "error", `${messages.death(death)}${next}`, fields(death));
+  log(
+    turn,
+    death.wasReady ? "info" : "error",
+    `${messages.death(death)}${next}${messages.lastWords(death)}`,
+    fields(death),
+  );
 }
 
 /** At once when it had been up longer than `-s`; else `-s` after its last start, longer with each death before ACK. */
@@ -118,7 +123,8 @@ function remember(
     cause,
     cpuMs: exited.cpuMs,
     maxRssBytes: exited.maxRssBytes,
-    lastWords: exited.lastWords,
+    // What one says that served and goes as it was told explains nothing.
+    lastWords: expected && wasReady(worker) ? null : exited.lastWords,
   };
   set(turn, { recentDeaths: [...turn.state.recentDeaths, death].slice(-maxRecentDeaths) });
   return death;

@@ -121,7 +121,7 @@ export const ownOptions: readonly Option[] = [
   option(
     "--capture-stderr",
     null,
-    "Keep the last lines of each worker's stderr for the report of its death",
+    "Relay each worker's stderr and keep its last lines for the report of its death",
     (o) => (o.captureStderr = true),
   ),
   option(

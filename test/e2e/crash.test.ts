@@ -42,28 +42,35 @@ function patient(master: Master): Promise<{ finish(rest: string): Promise<string
   });
 }
 
-test("SIGSEGV, SIGABRT, SIGBUS and SIGFPE under load: nothing is lost, and commands are answered", async (t) => {
-  const master = await startMaster(t, { args: bind, program: [fixture("http-server.pl")] });
-  const before = await pidsOf(master);
-  const load = await loadOn(t, master);
-  await load.served(50);
-  const client = await patient(master);
-  await master.ask("ehlo");
-  let crashes = 0;
-  for (const signal of ["SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE"] as const) {
-    const from = master.log().length;
-    master.kill(signal);
-    crashes += 1;
-    await master.waitForLog(new RegExp(`crashed and goes on where it was: ${signal} sent by process`), from);
-    assert.equal((await master.status()).crashes, crashes);
+/** Those that end in a restart, below the limit of five a minute: two masters share the signals. */
+const signals = [
+  ["SIGSEGV", "SIGABRT", "SIGBUS"],
+  ["SIGILL", "SIGFPE"],
+] as const;
+for (const some of signals)
+  test(`${some.join(", ")} under load: nothing is lost, and commands are answered`, async (t) => {
+    const master = await startMaster(t, { args: bind, program: [fixture("http-server.pl")] });
+    const before = await pidsOf(master);
+    const load = await loadOn(t, master);
     await load.served(50);
-  }
-  assert.match(await client.finish('and":"ready"}\n'), /3 of 3 workers ready/);
-  client.end();
-  assert.deepEqual(await pidsOf(master), before);
-  assert.deepEqual((await load.stop()).errors, []);
-  assert.equal((await master.stop()).code, 0);
-});
+    const client = await patient(master);
+    // Twice: half a request is written down at the end of the turn that read it, and the first answer may come before that.
+    for (let times = 0; times < 2; times += 1) await master.ask("ehlo");
+    let crashes = 0;
+    for (const signal of some) {
+      const from = master.log().length;
+      master.kill(signal);
+      crashes += 1;
+      await master.waitForLog(new RegExp(`crashed and goes on where it was: ${signal} sent by process`), from);
+      assert.equal((await master.status()).crashes, crashes);
+      await load.served(50);
+    }
+    assert.match(await client.finish('and":"ready"}\n'), /3 of 3 workers ready/);
+    client.end();
+    assert.deepEqual(await pidsOf(master), before);
+    assert.deepEqual((await load.stop()).errors, []);
+    assert.equal((await master.stop()).code, 0);
+  });
 
 async function crashInside(t: TestContext, way: string, options: string, node?: string): Promise<[Master, string]> {
   const directory = fs.mkdtempSync("/tmp/einhorn-crash-");
