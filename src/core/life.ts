@@ -1,12 +1,17 @@
 /** What a worker goes through: its ACK, its failure, its end. */
 import * as messages from "./messages.ts";
-import type { Backoff, Cause, Counters, Death, Event, Millis, Worker } from "./model.ts";
+import type { Backoff, Cause, Counters, Death, Event, Millis, Upgrade, Worker } from "./model.ts";
 import { isStopping, readyCount, wasReady } from "./pool.ts";
 import { log, random, set, setWorker, type Turn } from "./turn.ts";
 
 /** Cap: a hundred workers that fail for one passing reason must not wait for hours once it has passed. */
 export const backoffMaxMs = 30_000;
 export const backoffFactor = 1.5;
+/**
+ * A release has proved itself once one of its workers has stood for this long after its ACK: until then an upgrade tells no old worker to
+ * go. It is the default of `-s`, which is what a worker must live for elsewhere too.
+ */
+export const proveMs = 1_000;
 /** Deaths kept for `status`. */
 export const maxRecentDeaths = 20;
 
@@ -76,9 +81,11 @@ function fail(turn: Turn, worker: Worker, death: Death): void {
     ],
   });
   const { mode } = turn.state;
-  // An ACK followed by a quick death is a bad release just the same.
-  const counts = !death.wasReady || death.upMs <= state.config.respawnMs;
-  if (mode.kind === "upgrading" && worker.generation === state.generation && counts) {
+  if (
+    mode.kind === "upgrading" &&
+    worker.generation === state.generation &&
+    speaksAgainst(turn, mode.upgrade, worker)
+  ) {
     const upgrade = { ...mode.upgrade, deaths: mode.upgrade.deaths + 1, lastDeath: death };
     set(turn, { mode: { kind: "upgrading", upgrade } });
   }
@@ -91,6 +98,12 @@ function fail(turn: Turn, worker: Worker, death: Death): void {
   );
 }
 
+/** Does this death of a new worker count as a failure of its release? An ACK followed by a quick death, or by one while it is watched, does. */
+function speaksAgainst({ state, now }: Turn, upgrade: Upgrade, { phase }: Worker): boolean {
+  if (phase.kind !== "ready" || !upgrade.canaryPassed) return true;
+  return now - phase.since <= Math.max(proveMs, state.config.respawnMs);
+}
+
 /** At once when it had been up longer than `-s`; else `-s` after its last start, longer with each death before ACK. */
 function nextBackoff(turn: Turn, worker: Worker, death: Death): Backoff {
   const { state, now } = turn;
@@ -101,7 +114,9 @@ function nextBackoff(turn: Turn, worker: Worker, death: Death): Backoff {
   const pauseMs = Math.min(backoffMaxMs, state.config.respawnMs * backoffFactor ** deaths);
   // A tenth of jitter once it fails in a row, so that slots that died together do not stay in step.
   const jittered = deaths === 0 ? pauseMs : pauseMs * (1 - random(turn) / 10);
-  const until = death.upMs > state.config.respawnMs ? now : worker.spawnedAt + jittered;
+  // An order to fork that was refused late was nobody's life.
+  const lived = death.cause.kind !== "unspawned" && death.upMs > state.config.respawnMs;
+  const until = lived ? now : worker.spawnedAt + jittered;
   return { slot: worker.slot, generation: worker.generation, deaths, until };
 }
 

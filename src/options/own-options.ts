@@ -58,7 +58,7 @@ export const ownOptions: readonly Option[] = [
   option(
     "--upgrade-max-deaths",
     "N",
-    "Abort an upgrade whose new workers die N times before they are up (3)",
+    "Abort an upgrade whose new workers die N times before or just after their ACK (3)",
     (o, v) => (o.config.upgradeMaxDeaths = read.count(v)),
   ),
   option(
