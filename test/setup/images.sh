@@ -4,11 +4,12 @@
 #   node:20 node:22 node:24 node:26   stand-ins for node:XX-bookworm-slim: the node binary, its libraries, a busybox, uid 1000
 #   node:musl                         the same with a node linked against musl, as in node:XX-alpine
 #   debian                            debian:bookworm-slim, by debootstrap
-#   python ruby golang                debian with that language from Debian
+#   python ruby golang gcc            debian with that language from Debian
 #   musl                              busybox and musl without Node, as alpine
 #   product:TAG                       docker/Dockerfile on node:TAG, from dist/ as it is now
 #   product:files                     its stage `files`: einhorn alone
 #   recipe:LANGUAGE                   docker/recipes/LANGUAGE.Dockerfile on that language's example
+#   example:NAME                      examples/NAME/Dockerfile
 #   recipe:go-musl                    the one for Go on the musl product
 #   copied                            Node and einhorn copied into `musl`, as docker/README.md says
 #   kubernetes                        the image of examples/kubernetes
@@ -128,6 +129,14 @@ make_recipe() {
     --build-arg "EINHORN_IMAGE=einhorn-test/$product" --build-arg EINHORN_FILES=einhorn-test/product:files
 }
 
+# make_example NAME
+make_example() {
+  bash "$here/images.sh" node:24 product:24 product:files debian golang gcc
+  build "example:$1" "$here/../../examples/$1" --build-arg NODE_IMAGE=einhorn-test/node:24 --build-arg BASE_IMAGE=einhorn-test/debian \
+    --build-arg GO_IMAGE=einhorn-test/golang --build-arg GCC_IMAGE=einhorn-test/gcc \
+    --build-arg EINHORN_IMAGE=einhorn-test/product:24 --build-arg EINHORN_FILES=einhorn-test/product:files
+}
+
 make_copied() {
   bash "$here/images.sh" node:musl product:files musl
   build copied - <<'END'
@@ -160,6 +169,7 @@ for name in "$@"; do
   case "$name" in
     product:*) make_product "${name#product:}"; continue ;;
     recipe:*) make_recipe "${name#recipe:}"; continue ;;
+    example:*) make_example "${name#example:}"; continue ;;
     copied) make_copied; continue ;;
     kubernetes) make_kubernetes; continue ;;
   esac
@@ -176,6 +186,7 @@ for name in "$@"; do
     python) make_language python python3 ;;
     ruby) make_language ruby ruby ;;
     golang) make_language golang golang-go ;;
+    gcc) make_language gcc 'gcc libc6-dev' ;;
     *) echo "images.sh: no base image called $name" >&2; exit 2 ;;
   esac
   rm -rf "$work"
