@@ -6,7 +6,7 @@
  * A rule that waits for a moment asks to be woken then (`wake`); there are no timers to lose.
  */
 
-import { proveMs } from "./life.ts";
+import { proveMsMax, settleMs } from "./life.ts";
 import * as messages from "./messages.ts";
 import type { Worker } from "./model.ts";
 import { census, heldSlots, isPoolReady, isReady, isServing, isStale, isStopping, readyCount } from "./pool.ts";
@@ -39,12 +39,6 @@ const rules: readonly ((turn: Turn) => void)[] = [
 export function reconcile(turn: Turn): void {
   for (const rule of rules) rule(turn);
 }
-
-/**
- * A new worker stands in for an old one when it has been ready for this long: one that ACKs and falls over at once must not
- * cost an old one its place. Starts wait neither for it nor for the proof (proveMs), so both are paid once an upgrade.
- */
-export const settleMs = 100;
 
 /**
  * Tells stale workers to go as far as capacity allows: ready workers never fall below `number` by our doing, or below
@@ -91,7 +85,7 @@ function hasProved(turn: Turn): boolean {
     worker.phase.kind === "ready" && !isStale(turn.state, worker) ? [worker.phase.since] : [],
   );
   if (since.length === 0) return false;
-  const dueAt = Math.min(...since) + proveMs;
+  const dueAt = Math.min(...since) + Math.min(proveMsMax, turn.state.config.respawnMs);
   if (turn.now < dueAt) wake(turn, dueAt);
   return turn.now >= dueAt;
 }

@@ -242,7 +242,7 @@ export class Checks {
         generation === state.generation &&
         // One that was told in this very turn, as there were too many, was looked at before.
         (phase.kind === "ready" || (phase.kind === "told" && phase.since === now)) &&
-        spawnedAt + (ackMs ?? Number.POSITIVE_INFINITY) + 1000 <= now,
+        spawnedAt + (ackMs ?? Number.POSITIVE_INFINITY) + Math.min(1000, state.config.respawnMs) <= now,
     );
     if (!proved) this.#fail(`worker ${told.pid} was told to go for a release that has not proved itself`);
   }
