@@ -5,6 +5,7 @@ import net from "node:net";
 import path from "node:path";
 import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { FaultsInside } from "../support/faults.ts";
 import { type Load, startLoad } from "../support/load.ts";
 import { fixture, get, type Master, root, startMaster } from "../support/master.ts";
 
@@ -71,6 +72,25 @@ for (const some of signals)
     assert.deepEqual((await load.stop()).errors, []);
     assert.equal((await master.stop()).code, 0);
   });
+
+test("real faults, as a broken native module makes them: nothing is lost, and the log says what and where", async (t) => {
+  const folder = fs.mkdtempSync("/tmp/einhorn-faults-");
+  t.after(() => fs.rmSync(folder, { recursive: true }));
+  const inside = new FaultsInside(folder);
+  const program = [fixture("http-server.pl")];
+  const master = await startMaster(t, { args: bind, program, env: inside.env(folder) });
+  const before = await pidsOf(master);
+  const load = await loadOn(t, master);
+  for (const signal of ["SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE"]) {
+    const from = master.log().length;
+    inside.order(`fault ${signal}`);
+    await master.waitForLog(new RegExp(`goes on where it was: ${signal} at address \\S+ \\| at faults\\.so`), from);
+    await load.served(50);
+    assert.deepEqual(await pidsOf(master), before);
+  }
+  assert.deepEqual((await load.stop()).errors, []);
+  assert.equal((await master.stop()).code, 0);
+});
 
 async function crashInside(t: TestContext, way: string, options: string, node?: string): Promise<[Master, string]> {
   const directory = fs.mkdtempSync("/tmp/einhorn-crash-");
