@@ -8,15 +8,17 @@ import { log, random, set, setWorker, type Turn } from "./turn.ts";
 export const backoffMaxMs = 30_000;
 export const backoffFactor = 1.5;
 /**
- * A new worker stands in for an old one when it has been ready for this long: one that ACKs and falls over at once must not
- * cost an old one its place.
+ * A new worker stands in for an old one when it has been ready for an eighth of the time that it took to its ACK, within these
+ * bounds: one that ACKs and falls over at once must not cost an old one its place, and what is slow to start, or starts on a
+ * busy machine, is slow to fall. Starts do not wait for it, so it is paid once an upgrade.
  */
-export const settleMs = 100;
+export const settleMsMin = 30;
+export const settleMsMax = 100;
 /**
  * A release has proved itself once one of its workers has stood for `-s` after its ACK, or for this long where that is less: until then
- * an upgrade tells no old worker to go. Starts wait neither for this nor for settleMs, so both are paid once an upgrade.
+ * a smooth upgrade tells no old worker to go. Starts do not wait for it either: what takes longer than this anyway takes no longer.
  */
-export const proveMsMax = 1_000;
+export const proveMsMax = 750;
 /** Deaths kept for `status`. */
 export const maxRecentDeaths = 20;
 
@@ -106,7 +108,7 @@ function fail(turn: Turn, worker: Worker, death: Death): void {
 /** Does this death of a new worker count as a failure of its release? An ACK followed by a quick death, or by one while it is watched, does. */
 function speaksAgainst({ state, now }: Turn, upgrade: Upgrade, { phase }: Worker): boolean {
   if (phase.kind !== "ready" || !upgrade.canaryPassed) return true;
-  return now - phase.since <= Math.max(settleMs, state.config.respawnMs);
+  return now - phase.since <= Math.max(settleMsMax, state.config.respawnMs);
 }
 
 /** At once when it had been up longer than `-s`; else `-s` after its last start, longer with each death before ACK. */

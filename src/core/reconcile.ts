@@ -6,7 +6,7 @@
  * A rule that waits for a moment asks to be woken then (`wake`); there are no timers to lose.
  */
 
-import { proveMsMax, settleMs } from "./life.ts";
+import { proveMsMax, settleMsMax, settleMsMin } from "./life.ts";
 import * as messages from "./messages.ts";
 import type { Worker } from "./model.ts";
 import { census, heldSlots, isPoolReady, isReady, isServing, isStale, isStopping, readyCount } from "./pool.ts";
@@ -50,7 +50,8 @@ function retireStale(turn: Turn): void {
   const { stale } = census(state);
   if (stale.serving === 0) return;
   const settled = settledCurrent(turn);
-  const isProven = state.mode.kind !== "upgrading" || hasProved(turn);
+  // A fleet upgrade is over at once, and asks for ACKs alone.
+  const isProven = state.mode.kind !== "upgrading" || state.mode.upgrade.strategy === "fleet" || hasProved(turn);
   const complete = isProven && settled >= state.config.number;
   let spare = Math.max(0, settled + stale.ready - state.config.number);
   if (state.mode.kind === "upgrading") {
@@ -90,11 +91,12 @@ function hasProved(turn: Turn): boolean {
   return turn.now >= dueAt;
 }
 
-/** Ready workers of the wanted kind that have stood for `settleMs`. */
+/** Ready workers of the wanted kind that have stood for long enough. */
 function settledCurrent(turn: Turn): number {
   let settled = 0;
   for (const worker of turn.state.workers) {
     if (worker.phase.kind !== "ready" || isStale(turn.state, worker)) continue;
+    const settleMs = Math.min(settleMsMax, Math.max(settleMsMin, (worker.ackMs ?? 0) / 8));
     const dueAt = worker.phase.since + settleMs;
     if (turn.now >= dueAt) settled += 1;
     else wake(turn, dueAt);

@@ -172,7 +172,7 @@ describe("a smooth upgrade", () => {
   for (const [bootMs, livedMs] of [
     [10, 500],
     [1_000, 500],
-    [5_000, 900],
+    [5_000, 700],
   ] as const) {
     test(`keeps every old worker while new ones need ${bootMs} ms to ACK and die ${livedMs} ms later, and fails`, () => {
       const pool = new Pool({ number: 3, maxUnacked: 2 }).ackAll().ackAll().pass(60_000);

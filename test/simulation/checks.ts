@@ -231,9 +231,11 @@ export class Checks {
     this.#newOnesProved(state, worker);
   }
 
-  /** No old worker gives way to a release of which nobody has stood for a second. */
+  /** No old worker gives way to a release of which nobody has stood for a while. */
   #newOnesProved(state: State, told: Worker): void {
     if (told.generation >= state.generation) return;
+    const { mode, lastUpgrade } = state;
+    if ((mode.kind === "upgrading" ? mode.upgrade : lastUpgrade)?.strategy === "fleet") return;
     const old = state.workers.filter((worker) => ready(worker) && worker.generation !== state.generation);
     if (old.length >= state.config.number) return;
     const { now } = this.#world;
@@ -242,7 +244,7 @@ export class Checks {
         generation === state.generation &&
         // One that was told in this very turn, as there were too many, was looked at before.
         (phase.kind === "ready" || (phase.kind === "told" && phase.since === now)) &&
-        spawnedAt + (ackMs ?? Number.POSITIVE_INFINITY) + Math.min(1000, state.config.respawnMs) <= now,
+        spawnedAt + (ackMs ?? Number.POSITIVE_INFINITY) + Math.min(750, state.config.respawnMs) <= now,
     );
     if (!proved) this.#fail(`worker ${told.pid} was told to go for a release that has not proved itself`);
   }

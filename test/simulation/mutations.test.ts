@@ -38,7 +38,7 @@ const mutations: readonly Mutation[] = [
   {
     name: "a new worker that dies after its ACK speaks for its release",
     file: "core/life.ts",
-    from: "return now - phase.since <= Math.max(settleMs, state.config.respawnMs);",
+    from: "return now - phase.since <= Math.max(settleMsMax, state.config.respawnMs);",
     to: "return false;",
   },
   { name: "too many workers stay", file: "core/reconcile.ts", from: "  retireExcess,\n", to: "" },
