@@ -37,6 +37,8 @@ export interface ZygoteHost {
   launchOf(generation: Generation): Launch | undefined;
   /** The worker's own connection (`-g`) can be listened to. */
   adopt(connection: number, pid: Pid): void;
+  /** Whose stderr this pipe is (`--capture-stderr`). */
+  captured(pipe: number, pid: Pid): void;
   deliver(event: Event): void;
   /** Something may be otherwise than it was. */
   changed(): void;
@@ -86,6 +88,7 @@ function sendOne(place: Place, zygote: Zygote, order: Order, host: ZygoteHost): 
   if (sent) {
     order.sentAt = host.now();
     order.connection = outfit.connection;
+    order.captured = outfit.captured;
   } else if (outfit.connection !== null) closeSync(outfit.connection);
   return sent;
 }
@@ -116,7 +119,8 @@ function welcome(place: Place, zygote: Zygote, { id, pid }: { id: number; pid: P
   const order = take(place, id);
   // Ordered in a turn that ended in a crash: its slot has been ordered again.
   if (order === null) return host.kill(pid);
-  const { connection, slot, generation } = order;
+  const { connection, captured, slot, generation } = order;
+  if (captured !== null) host.captured(captured, pid);
   host.surely({ pid, slot, generation }, () => host.deliver({ kind: "spawned", id, pid }));
   if (connection !== null) host.adopt(connection, pid);
 }
