@@ -5,7 +5,6 @@ import type { Process, World } from "./world.ts";
 
 export class Violation extends Error {}
 
-const alive = (worker: Worker) => worker.phase.kind !== "spawning";
 const ready = (worker: Worker) => worker.phase.kind === "ready";
 const unacked = (worker: Worker) => worker.phase.kind === "starting" || worker.phase.kind === "spawning";
 
@@ -76,38 +75,41 @@ export class Checks {
     this.#readyMeansAcked(state);
     this.#allAreTold(state);
     this.#alarmIsSet(state);
-    if (this.#world.chance.oneIn(50)) this.#world.roundTrip(state);
+    if (this.#world.chance.oneIn(200)) this.#world.roundTrip(state);
   }
 
   #slotsAreUnique(state: State): void {
-    const seen = new Set<string>();
-    for (const worker of state.workers) {
-      const key = `${worker.generation}/${worker.slot}`;
-      if (seen.has(key)) this.#fail(`two living workers of generation/slot ${key}`);
-      seen.add(key);
-    }
-    const slots = new Set<string>();
-    for (const process of this.#world.processes.values()) {
-      const key = `${process.generation}/${process.slot}`;
-      if (slots.has(key)) this.#fail(`two living processes in generation/slot ${key}`);
-      slots.add(key);
+    this.#noneTwice(state.workers, "workers");
+    this.#noneTwice(this.#world.processes.values(), "processes");
+  }
+
+  #noneTwice(all: Iterable<{ generation: number; slot: number }>, what: string): void {
+    const seen = new Set<number>();
+    let count = 0;
+    for (const { generation, slot } of all) {
+      count += 1;
+      if (seen.add(generation * 100_000 + slot).size < count)
+        this.#fail(`two living ${what} of generation/slot ${generation}/${slot}`);
     }
   }
 
   #tableMatchesKernel(state: State): void {
-    if (this.#world.exited !== null) return;
-    const known = new Set(state.workers.flatMap((worker) => worker.pid ?? []));
-    for (const pid of this.#world.processes.keys())
-      if (!known.has(pid)) this.#fail(`process ${pid} lives, but the master forgot it`);
-    const zombies = new Set(this.#world.zombies.map((process) => process.pid));
-    for (const pid of known) {
-      if (!this.#world.processes.has(pid) && !zombies.has(pid))
+    const { exited, processes, zombies, births } = this.#world;
+    if (exited !== null) return;
+    let living = 0;
+    let unborn = 0;
+    for (const { pid, id } of state.workers) {
+      if (pid === null && !births.has(id)) this.#fail("a spawn was ordered and never answered");
+      else if (pid === null) unborn += 1;
+      else if (processes.has(pid)) living += 1;
+      else if (!zombies.some((zombie) => zombie.pid === pid))
         this.#fail(`the master believes in ${pid}, which was reaped`);
     }
-    if (state.workers.some((worker) => !alive(worker) && !this.#world.births.has(worker.id)))
-      this.#fail("a spawn was ordered and never answered");
-    for (const id of this.#world.births.keys())
-      if (!state.workers.some((worker) => worker.id === id)) this.#fail(`worker ${id} is being born and was forgotten`);
+    if (living < processes.size) {
+      const forgotten = [...processes.keys()].filter((pid) => !state.workers.some((worker) => worker.pid === pid));
+      this.#fail(`process ${forgotten} lives, but the master forgot it`);
+    }
+    if (unborn < births.size) this.#fail("a worker is being born and was forgotten");
   }
 
   #readyMeansAcked(state: State): void {
@@ -247,6 +249,8 @@ export class Checks {
   }
 
   sameState(before: State, after: State): void {
+    // Texts compare thirty times faster, but do not show what JSON cannot hold.
+    if (JSON.stringify(after) === JSON.stringify(before) && !this.#world.chance.oneIn(16)) return;
     deepStrictEqual(after, before, "the state changed on its way through the document");
   }
 

@@ -237,6 +237,7 @@ export class World {
   }
 
   #save(state: State): void {
+    if (this.#crashOneIn === null) return;
     for (const [name, ...values] of this.#code.changesBetween(this.#saved, state)) {
       if (values.length === 0) this.#parts.delete(name);
       else this.#parts.set(name, values[0]);
