@@ -105,7 +105,7 @@ export class Master {
   run(state: State, first: Event, heard: readonly Event[] = []): void {
     this.#supervisor = supervise(state, this.#ports());
     this.#signals = catchSignals((signal) => this.#signalled(signal), this.#shell.signals ?? undefined);
-    if (first.kind !== "booted") this.#survive(state);
+    if (first.kind !== "booted") this.#survive(state, heard);
     if (first.kind === "booted") {
       for (const { text, address } of this.#shell.listeners) this.#log.info(`Listening on ${address}`, { bind: text });
     }
@@ -115,7 +115,7 @@ export class Master {
     // The first workers do not wait for this: a crash before them leaves nothing behind that the next start could miss.
     if (first.kind === "booted") this.#survive(this.#supervisor.state());
     this.#endLostSpawns();
-    for (const event of heard) this.#deliver(event);
+    for (const event of heard) this.#deliverSurely(event);
     release();
     // Who died between the two images left no signal that anybody saw.
     this.#reaper.reap();
@@ -174,13 +174,14 @@ export class Master {
   }
 
   /** A crash from here on leads to an image that goes on from the last whole turn. */
-  #survive(state: State): void {
+  #survive(state: State, heard: readonly Event[] = []): void {
     const keeper = new Keeper(state, {
       // Its connections come and go without being written down: they end with the image.
       shell: () => this.#document(state, []).shell,
       connectionChanges: () => this.#control.takeChanges(),
       changingShell: () => ({ preload: this.#preload?.toState() ?? null, notify: this.#notices.socket }),
     });
+    keeper.expect(heard);
     this.#keeper = keeper;
     try {
       this.#survival = new Survival({
@@ -220,9 +221,9 @@ export class Master {
 
   /** What is said only once: a crash on the way does not lose it. */
   #deliverSurely(event: Event): void {
-    this.#keeper?.expect(event);
-    this.#survival?.save();
-    this.#deliver(event);
+    const deliver = () => this.#deliver(event);
+    if (this.#keeper === null) deliver();
+    else this.#keeper.surely(event, () => this.#survival?.save(), deliver);
   }
 
   #ports(): Ports {

@@ -15,7 +15,7 @@ import { exitWhenEmpty, giveUp, killOverdue, tellAll } from "./rules/stopping.ts
 import { tell } from "./rules/tell.ts";
 import { completeUpgrade, endHungCheck, judgeUpgrade } from "./rules/upgrading.ts";
 import { answer, log, random, set, type Turn, wake } from "./turn.ts";
-import { announce, launchOf } from "./upgrade.ts";
+import { announce, canaryCount, launchOf } from "./upgrade.ts";
 
 /** Those about how many workers run are below; the rest are in rules/, by what they are about. */
 const rules: readonly ((turn: Turn) => void)[] = [
@@ -150,7 +150,7 @@ function allowedSpawns(turn: Turn): number {
   if (mode.kind === "upgrading") {
     const { upgrade } = mode;
     if (upgrade.canary !== null && !upgrade.canaryPassed) {
-      missing = Math.min(config.number, upgrade.canary.count) - count.current.serving;
+      missing = canaryCount(config, upgrade) - count.current.serving;
     }
     // A pause stops the replacing, not the care for capacity.
     if (upgrade.paused) missing = Math.min(missing, config.number - count.current.serving - count.stale.serving);

@@ -49,6 +49,8 @@ export class Pool {
   wakeAt: Millis | null = null;
   /** Everything ordered since the last `take`. */
   effects: Effect[] = [];
+  /** The errno with which the kernel refuses to start workers; null: it starts them. */
+  refusal: string | null = null;
   #nextPid = 100;
   #nextRequest = 1;
 
@@ -65,7 +67,10 @@ export class Pool {
     if (wakeAt !== undefined) this.wakeAt = wakeAt;
     this.effects.push(...effects);
     for (const effect of effects) {
-      if (effect.kind === "spawn") this.deliver({ kind: "spawned", id: effect.id, pid: this.#nextPid++ });
+      if (effect.kind !== "spawn") continue;
+      const { id } = effect;
+      if (this.refusal === null) this.deliver({ kind: "spawned", id, pid: this.#nextPid++ });
+      else this.deliver({ kind: "unspawned", id, errno: this.refusal, syscall: "vfork" });
     }
     return this;
   }

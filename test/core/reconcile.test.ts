@@ -209,6 +209,16 @@ describe("a smooth upgrade", () => {
     assert.equal(pool.lastReply(asker)?.message, "Upgrade done");
   });
 
+  test("watches no more canaries than may run beside the old workers", () => {
+    const pool = new Pool({ number: 3, maxUpgradeAdditional: 1 }).ackAll();
+    const asker = pool.upgrade("upgrade", "--canary", "3");
+    for (let round = 0; round < 6; round += 1) {
+      pool.settle();
+      for (const pid of pool.pids("told")) pool.die(pid, { code: 0 });
+    }
+    assert.equal(pool.lastReply(asker)?.message, "Upgrade done");
+  });
+
   test("with a canary that dies during its soak is given up", () => {
     const pool = new Pool({ number: 3 }).ackAll();
     const asker = pool.upgrade("upgrade", "--canary", "1", "--soak", "30");

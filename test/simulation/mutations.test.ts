@@ -12,7 +12,7 @@ import { firstFailure } from "./simulate.ts";
 import type { Code } from "./world.ts";
 
 const source = path.resolve(import.meta.dirname, "../../src");
-const seedsMax = 1_500;
+const seedsMax = 3_000;
 
 interface Mutation {
   name: string;
@@ -108,6 +108,24 @@ const mutations: readonly Mutation[] = [
     to: "  for (const other of before.slice(before.length)) changes",
   },
   {
+    name: "an ACK is not written down before it is handled",
+    file: "keeping.ts",
+    from: "      this.#pending.set(name, event);\n      write();\n",
+    to: "",
+  },
+  {
+    name: "what was handled is heard again after a crash",
+    file: "keeping.ts",
+    from: "    if (this.#forgetHandled()) write();\n",
+    to: "",
+  },
+  {
+    name: "a start that failed counts as up for as long as its zygote took",
+    file: "core/life.ts",
+    from: 'cause.kind === "unspawned" ? 0 : ',
+    to: "",
+  },
+  {
     name: "a changed worker is not written",
     file: "core/changes.ts",
     from: "if (other !== worker) changes",
@@ -119,7 +137,8 @@ async function codeWith(mutation: Mutation): Promise<Code> {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "einhorn-mutation-"));
   try {
     fs.cpSync(path.join(source, "core"), path.join(folder, "core"), { recursive: true });
-    for (const file of ["supervisor.ts", "ports.ts"]) fs.copyFileSync(path.join(source, file), path.join(folder, file));
+    for (const file of ["supervisor.ts", "ports.ts", "keeping.ts", "system/journal.ts"])
+      fs.cpSync(path.join(source, file), path.join(folder, file));
     const file = path.join(folder, mutation.file);
     const text = fs.readFileSync(file, "utf8");
     assert.ok(text.includes(mutation.from), `${mutation.file} has no ${JSON.stringify(mutation.from)} any more`);
@@ -128,12 +147,18 @@ async function codeWith(mutation: Mutation): Promise<Code> {
       text.replace(mutation.from, () => mutation.to),
     );
     const load = (name: string) => import(pathToFileURL(path.join(folder, name)).href);
-    const parts = ["supervisor.ts", "core/initial.ts", "core/handover.ts", "core/changes.ts", "core/commands.ts"];
+    const parts = ["supervisor.ts", "keeping.ts", "system/journal.ts"];
+    parts.push(...["initial", "handover", "commands"].map((name) => `core/${name}.ts`));
     return Object.assign({}, ...(await Promise.all(parts.map(load)))) as Code;
   } finally {
     fs.rmSync(folder, { recursive: true });
   }
 }
+
+test("not seen: a copy that is not broken", async () => {
+  const whole = { name: "nothing", file: "core/step.ts", from: "", to: "" };
+  assert.equal(firstFailure(await codeWith(whole), 1, 200), null);
+});
 
 for (const mutation of mutations) {
   test(`seen: ${mutation.name}`, async () => {
