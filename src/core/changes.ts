@@ -23,6 +23,10 @@ function compareWorkers(before: readonly Worker[], next: readonly Worker[], chan
   let index = 0;
   for (const worker of next) {
     let other = before[index];
+    if (other === worker) {
+      index += 1;
+      continue;
+    }
     for (; other !== undefined && other.id < worker.id; other = before[index]) {
       changes.push([`worker/${other.id}`]);
       index += 1;

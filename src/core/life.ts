@@ -2,6 +2,7 @@
 import * as messages from "./messages.ts";
 import type { Backoff, Cause, Counters, Death, Event, Millis, Worker } from "./model.ts";
 import { isStopping, readyCount, wasReady } from "./pool.ts";
+import { without } from "./roster.ts";
 import { log, random, set, setWorker, type Turn } from "./turn.ts";
 
 /** Cap: a hundred workers that fail for one passing reason must not wait for hours once it has passed. */
@@ -39,7 +40,7 @@ export function bury(turn: Turn, worker: Worker, event: Ending): void {
   const cause = causeOf(event);
   const { state } = turn;
   set(turn, {
-    workers: state.workers.filter((other) => other.id !== worker.id),
+    workers: without(state.workers, worker),
     counters: counted(state.counters, cause),
   });
   const expected = worker.phase.kind === "told" || worker.phase.kind === "killed" || isStopping(state);
@@ -55,7 +56,7 @@ export function bury(turn: Turn, worker: Worker, event: Ending): void {
 export function callOff(turn: Turn, worker: Worker): void {
   const { workers, counters } = turn.state;
   set(turn, {
-    workers: workers.filter((other) => other.id !== worker.id),
+    workers: without(workers, worker),
     counters: { ...counters, starts: counters.starts - 1 },
   });
 }

@@ -8,7 +8,8 @@
 
 import * as messages from "./messages.ts";
 import type { Worker } from "./model.ts";
-import { census, heldSlots, isPoolReady, isReady, isServing, isStale, isStopping, readyCount } from "./pool.ts";
+import { census, isPoolReady, isReady, isServing, isStale, isStopping, readyCount } from "./pool.ts";
+import { freeSlot, withAdded } from "./roster.ts";
 import { ackByTime, stopUnacked } from "./rules/acks.ts";
 import { recycleWorn } from "./rules/recycling.ts";
 import { exitWhenEmpty, giveUp, killOverdue, tellAll } from "./rules/stopping.ts";
@@ -114,7 +115,6 @@ function spawnMissing(turn: Turn): void {
   const wanted = allowedSpawns(turn);
   if (wanted <= 0) return;
   const { generation } = state;
-  const held = heldSlots(state, generation);
   const waiting = new Map(
     state.backoffs
       .filter((backoff) => backoff.generation === generation && backoff.until > now)
@@ -122,9 +122,8 @@ function spawnMissing(turn: Turn): void {
   );
   const launch = launchOf(state);
   const born: Worker[] = [];
-  for (let slot = 0, open = wanted; open > 0; slot += 1) {
-    if (held.has(slot)) continue;
-    open -= 1;
+  for (let slot = -1, open = wanted; open > 0; open -= 1) {
+    slot = freeSlot(state.workers, generation, slot + 1);
     const backoff = waiting.get(slot);
     if (backoff !== undefined) wake(turn, backoff.until);
     else born.push(newWorker(turn, state.nextId + born.length, slot));
@@ -132,7 +131,7 @@ function spawnMissing(turn: Turn): void {
   if (born.length === 0) return;
   const { counters } = turn.state;
   set(turn, {
-    workers: [...turn.state.workers, ...born],
+    workers: withAdded(turn.state.workers, born),
     nextId: state.nextId + born.length,
     counters: { ...counters, starts: counters.starts + born.length },
   });

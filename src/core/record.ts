@@ -36,10 +36,10 @@ export function record(turn: Turn, event: Event): void {
       return recordSignalled(turn, event.id, event.signal);
     case "acked":
       return recordAck(turn, event);
-    case "pinged":
-      return setWorkers(turn, (worker) =>
-        worker.pid === event.pid ? { ...worker, pinged: { at: now, requestId: event.requestId } } : worker,
-      );
+    case "pinged": {
+      const worker = byPid(state, event.pid);
+      return worker && setWorker(turn, worker.id, { pinged: { at: now, requestId: event.requestId } });
+    }
     case "preloaded":
       return recordPreload(turn, event);
     case "notified":

@@ -57,7 +57,24 @@ const mutations: readonly Mutation[] = [
     from: "if (turn.now >= dueAt) becomeReady(turn, worker);",
     to: "if (turn.now >= dueAt - 500) becomeReady(turn, worker);",
   },
-  { name: "two workers get one slot", file: "core/reconcile.ts", from: "    if (held.has(slot)) continue;\n", to: "" },
+  {
+    name: "two workers get one slot",
+    file: "core/roster.ts",
+    from: "  while (count.slots.has(slot)) slot += 1;\n",
+    to: "",
+  },
+  {
+    name: "a slot that has become free is not seen",
+    file: "core/roster.ts",
+    from: "  if (holders === 0) count.lowestFree = Math.min(count.lowestFree, worker.slot);\n",
+    to: "",
+  },
+  {
+    name: "the index does not go on with its list",
+    file: "core/roster.ts",
+    from: "    leave(index, workers[at] as Worker);\n",
+    to: "",
+  },
   {
     name: "the limit on starting workers is off by one",
     file: "core/reconcile.ts",
@@ -67,8 +84,8 @@ const mutations: readonly Mutation[] = [
   {
     name: "a death is not recorded",
     file: "core/life.ts",
-    from: "workers: state.workers.filter((other) => other.id !== worker.id)",
-    to: "workers: state.workers",
+    from: "workers: without(state.workers, worker),\n    counters: counted",
+    to: "counters: counted",
   },
   { name: "who waits is not answered", file: "core/reconcile.ts", from: "  noticeReady,\n", to: "" },
   {
