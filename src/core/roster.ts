@@ -1,9 +1,9 @@
 /**
  * Lists of workers, and what is asked of them after every event, without looking through a thousand of them for the death of one.
  *
- * A list is never changed in place: the functions below give the next one. Beside the newest list goes an index, which moves
- * on with each change; a list that has none (an old one, or one from a document) is counted afresh when it is first asked. So
- * an index only ever repeats what its list says, and the core stays pure. Workers stand in the order of their ids.
+ * A list is never changed in place: the functions below give the next one. There is one index, of the list that was asked or
+ * changed last, and it moves on with each change; any other list (an old one, or one from a document) is counted afresh when
+ * it is asked. So the index only ever repeats what its list says, and the core stays pure. Workers stand in the order of their ids.
  */
 import type { Generation, Pid, Worker } from "./model.ts";
 
@@ -28,15 +28,13 @@ export interface Index {
   readonly generations: Map<Generation, GenerationCount>;
 }
 
-const indexes = new WeakMap<Workers, Index>();
+let newest: { workers: Workers; index: Index } | null = null;
 
 export function indexOf(workers: Workers): Index {
-  let index = indexes.get(workers);
-  if (index === undefined) {
-    index = { byPid: new Map(), unacked: [], leaving: [], generations: new Map() };
-    for (const worker of workers) enter(index, worker);
-    indexes.set(workers, index);
-  }
+  if (newest?.workers === workers) return newest.index;
+  const index = { byPid: new Map(), unacked: [], leaving: [], generations: new Map() };
+  for (const worker of workers) enter(index, worker);
+  newest = { workers, index };
   return index;
 }
 
@@ -69,7 +67,8 @@ export function without(workers: Workers, worker: Worker): Workers {
 
 /** `born` have ids above all that there are. */
 export function withAdded(workers: Workers, born: readonly Worker[]): Workers {
-  const next = workers.concat(born);
+  const next = workers.slice();
+  next.push(...born);
   const index = take(workers, next);
   if (index !== undefined) for (const worker of born) enter(index, worker);
   return next;
@@ -87,11 +86,9 @@ export function freeSlot(workers: Workers, generation: Generation, from: number)
 
 /** The index goes on to the next list. */
 function take(workers: Workers, next: Workers): Index | undefined {
-  const index = indexes.get(workers);
-  if (index === undefined) return undefined;
-  indexes.delete(workers);
-  indexes.set(next, index);
-  return index;
+  if (newest?.workers !== workers) return undefined;
+  newest.workers = next;
+  return newest.index;
 }
 
 function enter(index: Index, worker: Worker): void {

@@ -64,12 +64,6 @@ const mutations: readonly Mutation[] = [
     to: "",
   },
   {
-    name: "a slot that has become free is not seen",
-    file: "core/roster.ts",
-    from: "  if (holders === 0) count.lowestFree = Math.min(count.lowestFree, worker.slot);\n",
-    to: "",
-  },
-  {
     name: "the index does not go on with its list",
     file: "core/roster.ts",
     from: "    leave(index, workers[at] as Worker);\n",
@@ -121,8 +115,8 @@ const mutations: readonly Mutation[] = [
   {
     name: "a part that is gone stays in the file",
     file: "core/changes.ts",
-    from: "  for (const other of before.slice(index)) changes",
-    to: "  for (const other of before.slice(before.length)) changes",
+    from: "  for (; index < beforeEnd; index += 1)",
+    to: "  for (; index < same; index += 1)",
   },
   {
     name: "an ACK is not written down before it is handled",
