@@ -33,12 +33,12 @@ function compareWorkers(before: readonly Worker[], next: readonly Worker[], chan
   let index = same;
   for (let at = same; at < nextEnd; at += 1) {
     const worker = next[at] as Worker;
+    if (before[index] === worker) {
+      index += 1;
+      continue;
+    }
     let other = before[index];
-    for (
-      ;
-      other !== worker && other !== undefined && index < beforeEnd && other.id < worker.id;
-      other = before[index]
-    ) {
+    for (; other !== undefined && index < beforeEnd && other.id < worker.id; other = before[index]) {
       changes.push([`worker/${other.id}`]);
       index += 1;
     }

@@ -47,28 +47,25 @@ export function find(workers: Workers, id: number): Worker | undefined {
 /** The list with `worker` in the place of the one of its id, which must be there. */
 export function withReplaced(workers: Workers, worker: Worker): Workers {
   const at = position(workers, worker.id);
-  const next = workers.slice();
+  const next = workers.with(at, worker);
   const index = take(workers, next);
   if (index !== undefined) {
     leave(index, workers[at] as Worker);
     enter(index, worker);
   }
-  next[at] = worker;
   return next;
 }
 
 export function without(workers: Workers, worker: Worker): Workers {
-  const next = workers.slice();
+  const next = workers.toSpliced(position(workers, worker.id), 1);
   const index = take(workers, next);
   if (index !== undefined) leave(index, worker);
-  next.splice(position(workers, worker.id), 1);
   return next;
 }
 
 /** `born` have ids above all that there are. */
 export function withAdded(workers: Workers, born: readonly Worker[]): Workers {
-  const next = workers.slice();
-  next.push(...born);
+  const next = workers.toSpliced(workers.length, 0, ...born);
   const index = take(workers, next);
   if (index !== undefined) for (const worker of born) enter(index, worker);
   return next;
