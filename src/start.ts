@@ -34,6 +34,8 @@ export async function startMaster(
 ): Promise<void> {
   const cwd = logicalCwd();
   const launch = readLaunch(options, cwd);
+  // Before anything is opened: it may fail, and then nothing is to be left behind.
+  if (options.masterNice !== null) setNice(options.masterNice);
   const listeners = await openListeners(options.binds, options.config.backlog);
   let taken: Awaited<ReturnType<typeof takeOver>>;
   let http: Listener | null = null;
@@ -44,7 +46,6 @@ export async function startMaster(
     closeListeners(http === null ? listeners : [...listeners, http]);
     throw error;
   }
-  if (options.masterNice !== null) setNice(options.masterNice);
   if (process.pid !== 1) native.becomeSubreaper();
   const master = new Master(options, exit, {
     argv,

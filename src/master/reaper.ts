@@ -2,6 +2,7 @@
 import type { Event, Pid, State } from "../core/model.ts";
 import { byPid } from "../core/pool.ts";
 import { now } from "../system/clock.ts";
+import { OomCount } from "../system/oom-count.ts";
 import { OrphanPace } from "../system/orphan-pace.ts";
 import type { Preload } from "../system/preload.ts";
 import { oomKills, reap } from "../system/processes.ts";
@@ -22,7 +23,7 @@ export interface ReaperSettings {
 export class Reaper {
   readonly #settings: ReaperSettings;
   readonly #pace = new OrphanPace(() => this.reap());
-  #oomKills = oomKills();
+  readonly #oom = new OomCount(oomKills);
   #orphans = 0;
   #orphansDue: NodeJS.Timeout | null = null;
   #known: { workers: State["workers"] | null; check: Pid | null; pids: Int32Array } = {
@@ -43,9 +44,10 @@ export class Reaper {
     let orphans = strangers;
     for (const exit of exits) {
       if (checker.ended(exit)) continue;
-      if (byPid(state(), exit.pid) === undefined) orphans += preload?.died(exit) ? 0 : 1;
+      const worker = byPid(state(), exit.pid);
+      if (worker === undefined) orphans += preload?.died(exit) ? 0 : 1;
       else {
-        const oom = exit.signal === "SIGKILL" && this.#wasOutOfMemory();
+        const oom = exit.signal === "SIGKILL" && worker.phase.kind !== "killed" && this.#oom.claim(now());
         deliver({ kind: "exited", ...exit, oom, lastWords: null });
       }
     }
@@ -78,12 +80,5 @@ export class Reaper {
       this.#known = { workers, check, pids: Int32Array.from(pids).sort() };
     }
     return this.#known.pids;
-  }
-
-  #wasOutOfMemory(): boolean {
-    const kills = oomKills();
-    const grew = kills !== null && this.#oomKills !== null && kills > this.#oomKills;
-    this.#oomKills = kills;
-    return grew;
   }
 }

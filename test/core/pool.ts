@@ -109,7 +109,7 @@ export class Pool {
     const asker = { connection: 1, requestId: this.#nextRequest++ };
     const read = readCommand({ command, args });
     if ("error" in read) throw new Error(read.error);
-    this.deliver({ kind: "asked", asker, command: read.command });
+    this.deliver({ kind: "asked", asker, command: read.command, wallMs: 1_767_323_045_000 + this.now });
     return asker;
   }
 

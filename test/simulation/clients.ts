@@ -87,7 +87,7 @@ export class Clients {
     world.checks.asked(asker, command);
     if (command === "die") world.stopRequests += 1;
     const { image } = world;
-    world.deliver({ kind: "asked", asker, command: read.command });
+    world.deliver({ kind: "asked", asker, command: read.command, wallMs: world.now });
     // A command that a crash swallowed is not answered: who gave it knows that it may not have happened.
     if (command !== "die" || world.image === image) return;
     world.stopRequests -= 1;
