@@ -40,6 +40,11 @@ export function compile() {
   }
 }
 
+/** What a start on this Node loads instead of compiling it, as in an image that was made for it. */
+export function compileCache(program) {
+  execFileSync(program, [join(root, "dist", "compile-cache.cjs")], { stdio: ["ignore", "ignore", "inherit"] });
+}
+
 /** A directory of one run, removed by the master's stop(). */
 export function scratch() {
   mkdirSync(join(cache, "runs"), { recursive: true });

@@ -165,8 +165,15 @@ function aptInstall(names) {
   spawnSync("apt-get", [...options, ...names], { stdio: ["ignore", "ignore", "inherit"], env });
 }
 
-function npmInstall(name) {
-  const cwd = join(cache, name);
+/** The binary of a Node version, from npm; null where it cannot be had. */
+export function nodeOf(major) {
+  const name = `node-linux-${process.arch}`;
+  const program = join(cache, `node${major}`, "node_modules", name, "bin", "node");
+  return existsSync(program) || npmInstall(`${name}@${major}`, `node${major}`) ? program : null;
+}
+
+function npmInstall(name, folder = name) {
+  const cwd = join(cache, folder);
   mkdirSync(cwd, { recursive: true });
   writeFileSync(join(cwd, "package.json"), '{ "private": true }\n');
   const words = ["install", "--no-audit", "--no-fund", "--silent", name];

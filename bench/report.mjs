@@ -45,9 +45,7 @@ const cells = (entry) => [
 
 const heading = ({ title, unit }) => (unit ? `${title} (${unit})` : title);
 const judgement = ({ verdict, who }) =>
-  verdict === null
-    ? null
-    : `${verdict.ok ? "reached" : "MISSED"}: ${who} ${number(verdict.value)}, bar ${verdict.text}`;
+  verdict === null ? null : `${verdict.ok ? "met" : "MISSED"}: ${who} ${number(verdict.value)}, bar ${verdict.text}`;
 
 export function text(table) {
   const rows = [columns, ...table.entries.map(cells)];

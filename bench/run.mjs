@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * `npm run bench [-- --rows start,memory] [--quick] [--runs 9] [--peers einhorn,tini] [--out DIR]`: installs the peers, runs them and einhorn side by
- * side on the same work, prints the tables, and writes bench.json, bench-tables.md and bench.svg to DIR (.cache/bench).
+ * `npm run bench [-- ROW...] [--quick] [--runs 9] [--peers einhorn,tini] [--out DIR]`: installs the peers, runs them and einhorn side by side
+ * on the same work, prints the tables, and writes bench.json, bench-tables.md and bench.svg to DIR (.cache/bench).
  * Every figure is to be read as a ratio within one run: the machine decides about the rest.
  */
 import { execFileSync } from "node:child_process";
@@ -9,28 +9,32 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { cpus, release } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { cache, compile, node, root } from "./lib.mjs";
+import { cache, compile, compileCache, node, root } from "./lib.mjs";
 import { install, peers } from "./peers.mjs";
 import { judge, markdown, svg, text } from "./report.mjs";
-import { memory, wakeups } from "./rows/idle.mjs";
+import { crash, probe, siege } from "./rows/faults.mjs";
+import { memory, nodes, wakeups } from "./rows/idle.mjs";
 import { age } from "./rows/long.mjs";
 import { orphans } from "./rows/pid1.mjs";
 import { commands, queues, scale } from "./rows/scale.mjs";
 import { fill, respawn, shell, start } from "./rows/start.mjs";
-import { upgrade } from "./rows/upgrade.mjs";
+import { pace, upgrade } from "./rows/upgrade.mjs";
 
-const rows = { start, shell, fill, respawn, memory, wakeups, commands, scale, orphans, queues, upgrade, age };
+const rows = {
+  ...{ start, shell, probe, fill, respawn, memory, nodes, wakeups, commands, scale, orphans, queues, upgrade, pace },
+  ...{ crash, siege, age },
+};
 
-const { values: options } = parseArgs({
+const { values: options, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
-    rows: { type: "string", default: Object.keys(rows).join(",") },
     quick: { type: "boolean", default: false },
     peers: { type: "string" },
     runs: { type: "string" },
     out: { type: "string", default: cache },
   },
 });
-const chosen = options.rows.split(",");
+const chosen = positionals.length > 0 ? positionals : Object.keys(rows);
 const unknown = chosen.filter((name) => !(name in rows));
 if (unknown.length > 0) {
   console.error(`bench: no row is called ${unknown.join(", ")}; there are ${Object.keys(rows).join(", ")}`);
@@ -39,6 +43,7 @@ if (unknown.length > 0) {
 
 execFileSync(process.execPath, [join(root, "bundle", "build.mjs")], { stdio: ["ignore", "ignore", "inherit"] });
 compile();
+compileCache(node);
 const missing = install(options.peers?.split(",") ?? null);
 const notes = [];
 const note = (line) => {
@@ -46,7 +51,7 @@ const note = (line) => {
   console.error(`bench: ${line}`);
 };
 for (const [name, reason] of missing) if (reason !== null) note(`${name} is left out: ${reason}`);
-const runs = options.runs === undefined ? (options.quick ? 3 : 9) : Number(options.runs);
+const runs = options.runs === undefined ? (options.quick ? 3 : 7) : Number(options.runs);
 const context = { peers, missing, runs, quick: options.quick, note };
 
 const machine = {

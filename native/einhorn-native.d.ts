@@ -92,7 +92,9 @@ export interface Native {
   becomeSubreaper(): void;
   setPriority(o: { pid: number; nice: number }): void;
   getResourceLimit(o: { resource: number }): { soft: number; hard: number };
-  /** Gives clean file pages of the executable back to the kernel (madvise(MADV_DONTNEED) on segments that are not writable). */
+  /** Has V8 collect all garbage now, and give back the pages that this leaves empty. */
+  collectGarbage(): void;
+  /** Gives clean file pages of the executable (madvise(MADV_DONTNEED) on segments that are not writable) and what malloc holds unused back to the kernel. */
   trimMemory(): void;
 }
 

@@ -1,4 +1,5 @@
 /** exec(), and what belongs to the process as a whole. */
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <link.h>
 #include <signal.h>
@@ -41,14 +42,43 @@ static int trimObject(dl_phdr_info* object, size_t, void*) {
   return 0;
 }
 
+/** A function of glibc's malloc; musl has none of them, and no need of them. */
+template <typename Function>
+static Function ofMalloc(const char* name) {
+  return reinterpret_cast<Function>(dlsym(RTLD_DEFAULT, name));
+}
+
+/** Threads that allocate little do not need heaps of their own. */
+static void shareHeap() {
+  constexpr int arenaMax = -8;  // M_ARENA_MAX, <malloc.h> of glibc
+  if (auto set = ofMalloc<int (*)(int, int)>("mallopt")) set(arenaMax, 1);
+}
+
+/** What was freed goes back to the kernel. */
+static void trimHeap() {
+  if (auto trim = ofMalloc<int (*)(size_t)>("malloc_trim")) trim(0);
+}
+
+/** A large amount of memory outside of its heap makes V8 collect all that it can, and give the pages back, for a moment's claim. */
+static Napi::Value collectGarbage(Call& call) {
+  constexpr int64_t more = int64_t{1} << 36;  // than any heap's limit
+  int64_t now;
+  napi_adjust_external_memory(call.env, more, &now);
+  napi_adjust_external_memory(call.env, -more, &now);
+  return call.env.Undefined();
+}
+
 void exportExec(Napi::Object exports) {
+  shareHeap();
   add(exports, "exec", exec);
   add(exports, "getResourceLimit", getResourceLimit);
   add(exports, "setPriority", [](Call& call) {
     return call.done("setpriority", setpriority(PRIO_PROCESS, static_cast<id_t>(call.number("pid", 0)), call.integer("nice", 0)));
   });
+  add(exports, "collectGarbage", collectGarbage);
   add(exports, "trimMemory", [](Call& call) {
     dl_iterate_phdr(trimObject, nullptr);
+    trimHeap();
     return call.env.Undefined();
   });
 }

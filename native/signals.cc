@@ -17,6 +17,9 @@ struct Record {
   int32_t signal, pid;
 };
 
+const int barrier = SIGURG;      // Nobody else here uses it, and its default is to do nothing.
+const int inRecord = SIGVTALRM;  // Nobody else here uses it: a thread that blocks the barrier but not this is in `record`.
+
 int recordFd = -1;
 uint64_t toBlock = 0, refused = 0;
 /** SIGCHLD says only "look": one unread record is enough, and a thousand deaths cannot crowd out a SIGTERM. */
@@ -48,6 +51,8 @@ Napi::Value catchSignals(Call& call) {
   action.sa_sigaction = record;
   action.sa_flags = SA_SIGINFO | SA_RESTART;
   sigfillset(&action.sa_mask);
+  // All but the mark of a thread that is in here: see needsBlock().
+  *reinterpret_cast<uint64_t*>(&action.sa_mask) &= ~(1ull << (inRecord - 1));
   for (int signal = 1; signal <= 64; signal++) {
     if (!(toBlock >> (signal - 1) & 1) || sigaction(signal, &action, nullptr) == 0) continue;
     // musl keeps one real-time signal more to itself than glibc (EINVAL). It cannot be had there, and must not be blocked:
@@ -65,7 +70,6 @@ Napi::Value catchSignals(Call& call) {
  * answered, no record is half written: execve would end the thread and lose that signal.
  */
 int answers = 0;
-const int barrier = SIGURG;  // Nobody else here uses it, and its default is to do nothing.
 
 void blockHere(int, siginfo_t*, void* context) {
   auto mask = reinterpret_cast<uint64_t*>(&static_cast<ucontext_t*>(context)->uc_sigmask);
@@ -73,7 +77,7 @@ void blockHere(int, siginfo_t*, void* context) {
   __atomic_add_fetch(&answers, 1, __ATOMIC_SEQ_CST);
 }
 
-/** True if this thread could run a handler of these signals, or the barrier's. */
+/** True if this thread could run a handler of these signals, or is in one: it has the signals blocked only until it returns. */
 bool needsBlock(const char* thread) {
   char path[64] = "/proc/self/task/", text[2048];
   strncat(path, thread, 20);
@@ -85,7 +89,8 @@ bool needsBlock(const char* thread) {
   text[length < 0 ? 0 : length] = 0;
   const char* line = strstr(text, "SigBlk:");
   uint64_t blocked = line ? strtoull(line + 7, nullptr, 16) : 0;
-  return (blocked & toBlock) != toBlock && !(blocked >> (barrier - 1) & 1);
+  auto blocks = [&](int signal) { return (blocked >> (signal - 1) & 1) != 0; };
+  return blocks(barrier) ? !blocks(inRecord) : (blocked & toBlock) != toBlock;
 }
 
 /** System calls and plain string functions only: a crash's handler does it too. */

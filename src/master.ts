@@ -15,6 +15,7 @@ import { reception } from "./master/reception.ts";
 import { crashEvent, surrender } from "./master/recovery.ts";
 import { type Shell, type ShellAtStart, shellFds } from "./master/shell.ts";
 import { signalWorker } from "./master/signalling.ts";
+import { type SpawnOrder, Starts } from "./master/starts.ts";
 import type { Options } from "./options.ts";
 import type { Ports } from "./ports.ts";
 import { reportSpawn, type Supervisor, supervise } from "./supervisor.ts";
@@ -42,7 +43,6 @@ import { version } from "./version.ts";
 const stopSignals: ReadonlySet<Signal> = new Set(["SIGTERM", "SIGINT", "SIGUSR2", "SIGQUIT"]);
 
 export type Exit = (code: number) => never;
-type SpawnEffect = Parameters<Ports["processes"]["spawn"]>[0];
 
 export class Master {
   readonly #options: Options;
@@ -68,6 +68,7 @@ export class Master {
   readonly #notices: Notices;
   readonly #checker: Checker;
   readonly #reaper: Reaper;
+  readonly #starts: Starts;
 
   constructor(options: Options, exit: Exit, shell: ShellAtStart) {
     this.#options = options;
@@ -93,6 +94,10 @@ export class Master {
       deliverSurely: (event) => this.#deliverSurely(event),
     });
     this.#checker = new Checker(options, deliver);
+    // An image that takes over answers first: nobody else does meanwhile.
+    const isBusy = shell.signals !== null;
+    const start = (order: SpawnOrder) => this.#execute(order);
+    this.#starts = new Starts({ state: () => this.#supervisor.state(), start, deliver, isBusy });
     this.#reaper = new Reaper({
       state: () => this.#supervisor.state(),
       deliver,
@@ -128,7 +133,7 @@ export class Master {
   /** Ordered from a zygote that this image was told nothing of: ordered again. */
   #endLostSpawns(): void {
     for (const { id, pid } of this.#supervisor.state().workers) {
-      if (pid === null && !this.#preload?.expects(id))
+      if (pid === null && !this.#preload?.expects(id) && !this.#starts.expects(id))
         this.#deliver({ kind: "unspawned", id, errno: "ECANCELED", syscall: "fork" });
     }
   }
@@ -256,12 +261,12 @@ export class Master {
     };
   }
 
-  /** Null: a zygote forks it, and the event comes later. */
-  #spawn(order: SpawnEffect): Pid | null {
-    return this.#preload?.order(order) ? null : this.#execute(order);
+  /** Null: a zygote forks it, or its turn is yet to come, and so is the event. */
+  #spawn(order: SpawnOrder): Pid | null {
+    return this.#preload?.order(order) ? null : this.#starts.order(order);
   }
 
-  #execute(order: Omit<SpawnEffect, "kind">): Pid {
+  #execute(order: SpawnOrder): Pid {
     const { pid, connection } = spawnWorker(order, this.#spawnContext());
     if (connection !== null) this.#adopt(connection, pid);
     return pid;

@@ -7,8 +7,10 @@
  *   orphans N             below a PID 1: leaves it N orphans; prints its CPU ns and the most children it ever had
  *   ask PATH COUNT LINE   sends LINE and reads the reply COUNT times on one connection; prints the wall time in ns
  *   gap PATH SECONDS      connects and asks all the time; prints the longest that an answer took in ns
+ *   http PORT PATH COUNT  asks by HTTP, a connection each; prints the median and the longest time to the whole answer in ns
  */
 #define _GNU_SOURCE
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -207,6 +209,32 @@ static int gap(const char* path, double seconds) {
   return 0;
 }
 
+static int byNumber(const void* a, const void* b) {
+  uint64_t x = *(const uint64_t*)a, y = *(const uint64_t*)b;
+  return x < y ? -1 : x > y;
+}
+
+static int http(int port, const char* path, int count) {
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  uint64_t* times = calloc((size_t)count, sizeof *times);
+  char request[300], reply[4096];
+  int length = snprintf(request, sizeof request, "GET %s HTTP/1.0\r\n\r\n", path);
+  for (int i = 0; i < count; i++) {
+    uint64_t began = now();
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (connect(fd, (struct sockaddr*)&address, sizeof address) < 0 || write(fd, request, (size_t)length) != length) return fail("request");
+    ssize_t got = 0, more;
+    while ((more = read(fd, reply + got, sizeof reply - (size_t)got)) > 0) got += more;
+    close(fd);
+    times[i] = now() - began;
+    if (got < 12 || memcmp(reply + 8, " 200", 4) != 0) return fail("answer");
+    usleep(1000);
+  }
+  qsort(times, (size_t)count, sizeof *times, byNumber);
+  printf("{\"medianNs\":%llu,\"longestNs\":%llu}\n", (unsigned long long)times[count / 2], (unsigned long long)times[count - 1]);
+  return 0;
+}
+
 int main(int argc, char** argv) {
   const char* mode = argc > 2 ? argv[1] : "";
   signal(SIGPIPE, SIG_IGN);
@@ -217,6 +245,7 @@ int main(int argc, char** argv) {
   if (!strcmp(mode, "orphans")) return orphans(atoi(argv[2]));
   if (!strcmp(mode, "ask") && argc > 4) return ask(argv[2], atoi(argv[3]), argv[4]);
   if (!strcmp(mode, "gap") && argc > 3) return gap(argv[2], atof(argv[3]));
+  if (!strcmp(mode, "http") && argc > 4) return http(atoi(argv[2]), argv[3], atoi(argv[4]));
   fprintf(stderr, "usage: see the head of tool.c\n");
   return 2;
 }

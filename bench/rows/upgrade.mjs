@@ -45,6 +45,37 @@ async function startAll(peer) {
   return { tookMs: (ready.at - launched.at) / 1e6 };
 }
 
+/** Few workers, two at a time: how much the master adds to the boots. */
+export async function pace(context) {
+  const n = 8;
+  const paceBootMs = 300;
+  const env = { BENCH_ACK: "1", BENCH_BOOT_MS: `${paceBootMs}` };
+  const upgradeMs = async (peer) => {
+    const master = await Master.start(peer, { n, env, args: ["-m", "manual", "--max-unacked", "2"] });
+    try {
+      await sleep(1000);
+      const began = nowNs();
+      const reply = await command(master.socket, { command: "upgrade" });
+      if (reply.error) throw new Error(reply.message);
+      return (nowNs() - began) / 1e6;
+    } finally {
+      await master.stop();
+    }
+  };
+  const rounds = n / 2;
+  const ideal = `${rounds} boots and two starts of node`;
+  const values = await inTurn(
+    context.quick ? 1 : 5,
+    {
+      [ideal]: async () => rounds * paceBootMs + 2 * nodeStart(),
+      einhorn: () => upgradeMs(context.peers.einhorn),
+    },
+    context.note,
+  );
+  const title = `smooth upgrade of ${n} workers, ${paceBootMs} ms boot, --max-unacked 2`;
+  return [{ title, unit: "ms", values, reference: ideal, bar: { of: ideal, atMost: 1.3 } }];
+}
+
 export async function upgrade(context) {
   const runs = context.quick ? 1 : 5;
   const { einhorn } = context.peers;

@@ -41,10 +41,12 @@ export function reconcile(turn: Turn): void {
 }
 
 /**
- * A new worker stands in for an old one when it has been ready for this long: one that ACKs and falls over at once must not
- * cost an old one its place. Starts do not wait for it, so it is paid once an upgrade.
+ * A new worker stands in for an old one when it has been ready for an eighth of the time that it took to its ACK, within these
+ * bounds: one that ACKs and falls over at once must not cost an old one its place, and what is slow to start, or starts on a
+ * busy machine, is slow to fall. Starts do not wait for it, so it is paid once an upgrade.
  */
-export const settleMs = 100;
+const settleMsMin = 30;
+export const settleMsMax = 100;
 
 /**
  * Tells stale workers to go as far as capacity allows: ready workers never fall below `number` by our doing, or below
@@ -84,11 +86,12 @@ function retireStale(turn: Turn): void {
   }
 }
 
-/** Ready workers of the wanted kind that have stood for `settleMs`. */
+/** Ready workers of the wanted kind that have stood for long enough. */
 function settledCurrent(turn: Turn): number {
   let settled = 0;
   for (const worker of turn.state.workers) {
     if (worker.phase.kind !== "ready" || isStale(turn.state, worker)) continue;
+    const settleMs = Math.min(settleMsMax, Math.max(settleMsMin, (worker.ackMs ?? 0) / 8));
     const dueAt = worker.phase.since + settleMs;
     if (turn.now >= dueAt) settled += 1;
     else wake(turn, dueAt);

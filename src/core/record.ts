@@ -113,7 +113,9 @@ function recordAck(turn: Turn, event: Extract<Event, { kind: "acked" }>): void {
       `${name} sent an ACK by ${event.via}, but the ACK mode is ${ackMode.kind}; it is ignored`,
     );
   }
-  if (wasReady(worker)) return log(turn, "info", `${name} has ACKed already; the second ACK changes nothing`);
+  // sd_notify's READY=1 may be said again at any time, and php-fpm does every ten seconds; by command it is a mistake.
+  const level = event.via === "notify" ? "debug" : "info";
+  if (wasReady(worker)) return log(turn, level, `${name} has ACKed already; the second ACK changes nothing`);
   if (worker.phase.kind === "starting") becomeReady(turn, worker);
 }
 

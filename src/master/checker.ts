@@ -40,7 +40,9 @@ export class Checker {
     const check = this.#check;
     if (check === null || pid !== check.pid) return false;
     this.#check = null;
-    this.#deliver({ kind: "checked", reason: judgeCheck(check, code, signal) });
+    const reason = judgeCheck(check, code, signal);
+    // Not within the drain of deaths that this one was found in: the verdict leads to execve, and the others would be lost.
+    setImmediate(() => this.#deliver({ kind: "checked", reason }));
     return true;
   }
 }

@@ -8,38 +8,38 @@ import { native } from "./native.ts";
 
 /** Long enough that a burst of events pays for it once; short enough that memory is low within seconds of the start. */
 const quietMs = 2000;
-
-type CollectGarbage = (how: { type: "major"; execution: "sync"; flavor: "last-resort" }) => void;
+/** What a start leaves, code above all, V8 lets go of only after it was not needed over several collections of 5 ms each. */
+const collectionsOfStart = 6;
+const collectionsLater = 2;
+/** V8's threads finish what a collection began; what they touch would come back at once. */
+const settlingMs = 100;
 
 export class IdleTrim {
   #timer: NodeJS.Timeout | null = null;
   #busy = false;
-  #collect: CollectGarbage | null = null;
+  #collections = collectionsOfStart;
 
   /** Something happens. Cheap: called for every event. */
   touch(): void {
     this.#busy = true;
-    this.#timer ??= setTimeout(() => this.#look(), quietMs).unref();
+    this.#timer ??= this.#after(quietMs, () => this.#look());
   }
 
   #look(): void {
-    this.#timer = null;
-    if (!this.#busy) return void this.#trim();
-    this.#busy = false;
-    this.#timer = setTimeout(() => this.#look(), quietMs).unref();
+    if (this.#busy) {
+      this.#busy = false;
+      this.#timer = this.#after(quietMs, () => this.#look());
+      return;
+    }
+    for (let i = 0; i < this.#collections; i++) native.collectGarbage();
+    this.#collections = collectionsLater;
+    this.#timer = this.#after(settlingMs, () => native.trimMemory());
   }
 
-  async #trim(): Promise<void> {
-    this.#collect ??= await garbageCollector();
-    this.#collect({ type: "major", execution: "sync", flavor: "last-resort" });
-    native.trimMemory();
+  #after(ms: number, act: () => void): NodeJS.Timeout {
+    return setTimeout(() => {
+      this.#timer = null;
+      act();
+    }, ms).unref();
   }
-}
-
-/** V8's own function: without --expose-gc on the command line, a context made after the flag was set has it. */
-async function garbageCollector(): Promise<CollectGarbage> {
-  const { setFlagsFromString } = await import("node:v8");
-  const { runInNewContext } = await import("node:vm");
-  setFlagsFromString("--expose-gc");
-  return runInNewContext("gc") as CollectGarbage;
 }

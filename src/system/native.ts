@@ -5,29 +5,38 @@
  * it is what `npm run build` left in dist/. One binary serves glibc and musl, so nothing but the architecture chooses.
  */
 import { existsSync } from "node:fs";
-import { join } from "node:path";
 import type { Native } from "../../native/einhorn-native.d.ts";
 import { UserError } from "../errors.ts";
 
 const here = import.meta.dirname;
 const target = `linux-${process.arch}`;
-const folders = [here, join(here, target), join(here, "../../dist")];
+/** Not by node:path: V8 would compile its normalize() for them, half a millisecond of every start. */
+const folders = [here, `${here}/${target}`, `${here}/../../dist`];
+
+/** Where the addon was loaded from. */
+let place: string | null = null;
 
 /** Loads the addon, or explains: an explanation is thrown by the first use, so that --help needs no addon. */
 export const native: Native = load();
 
-/** The preload object that holds signals over a re-exec (native/hold-signals.c), or null where it was not shipped. */
+/**
+ * The preload object that holds signals over a re-exec (native/hold-signals.c), or null where it was not shipped. That beside the addon
+ * comes first: one in another folder may be for another architecture.
+ */
 export const holdSignalsPath: string | null =
-  process.env.EINHORN_HOLD_SIGNALS ?? folders.map((folder) => join(folder, "hold-signals.so")).find(existsSync) ?? null;
+  process.env.EINHORN_HOLD_SIGNALS ??
+  [...(place === null ? [] : [place]), ...folders].map((folder) => `${folder}/hold-signals.so`).find(existsSync) ??
+  null;
 
 function load(): Native {
   const override = process.env.EINHORN_ADDON;
-  const files = override ? [override] : folders.map((folder) => join(folder, "einhorn.node"));
+  const files = override ? [override] : folders.map((folder) => `${folder}/einhorn.node`);
   const tried: string[] = [];
   for (const file of files) {
     try {
       const module = { exports: {} };
       process.dlopen(module, file);
+      place = file.slice(0, file.lastIndexOf("/"));
       return module.exports as Native;
     } catch (error) {
       tried.push(`  ${file}: ${existsSync(file) ? (error as Error).message : "no such file"}`);

@@ -33,11 +33,18 @@ export function readDocument(fd: number): unknown {
   return JSON.parse(bytes.toString());
 }
 
+declare global {
+  /** Set by bundle/single.mjs in the single executable, which is Node and the bundle in one. */
+  var EINHORN_IS_SINGLE: true | undefined;
+}
+
+const thisProgram: readonly string[] = globalThis.EINHORN_IS_SINGLE
+  ? [process.execPath]
+  : [process.execPath, ...process.execArgv, process.argv[1] as string];
+
 /** The command that starts the next image: --reexec-as, or this program as it was started; `running` is this one in any case. */
 export function command(options: Options, which: "next" | "running" = "next"): readonly string[] {
-  return (
-    (which === "next" ? options.reexecAs : null) ?? [process.execPath, ...process.execArgv, process.argv[1] as string]
-  );
+  return (which === "next" ? options.reexecAs : null) ?? thisProgram;
 }
 
 /** The environment that einhorn was started with, less --drop-env-var. */

@@ -24,6 +24,7 @@ export interface SignalPipe {
 }
 
 const recordBytes = 8;
+const recordsInRow = 64;
 const retryMs = 100;
 
 /**
@@ -32,20 +33,21 @@ const retryMs = 100;
  */
 export function catchSignals(deliver: (signal: Signal, sender: Pid) => void, from?: SignalPipe): SignalPipe {
   const pipe = from ?? openPipe();
-  const buffer = Buffer.alloc(64 * recordBytes);
+  const record = Buffer.alloc(recordBytes);
   native.catchSignals({ signals: caught, fd: pipe.write });
   const read = () => {
     try {
-      return native.read({ fd: pipe.read, buffer });
+      return native.read({ fd: pipe.read, buffer: record });
     } catch {
       // ENOMEM: what is in the pipe stays there, and the reactor comes again.
       return 0;
     }
   };
+  // One by one: what a signal leads to may be an execve, and records that were read with it would be lost. Bounded, so
+  // that a flood of signals leaves the loop its turn.
   const drain = () => {
-    const length = read();
-    for (let at = 0; at + recordBytes <= length; at += recordBytes) {
-      deliver(signalName(buffer.readInt32LE(at)), buffer.readInt32LE(at + 4));
+    for (let n = 0; n < recordsInRow && read() === recordBytes; n++) {
+      deliver(signalName(record.readInt32LE(0)), record.readInt32LE(4));
     }
   };
   const listen = () => {

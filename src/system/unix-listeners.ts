@@ -36,10 +36,18 @@ export async function openUnix(
   const fd = native.socket({ family: families.AF_UNIX, type: sockStream });
   try {
     const address = unixAddress(path);
-    if (path.startsWith("@")) native.bind({ fd, address });
-    else await underLock(dirname(path), () => bindFile(bind, path, fd, address));
     if (bind.nonBlocking) native.setNonBlocking({ fd, nonBlocking: true });
-    native.listen({ fd, backlog });
+    const listen = () => native.listen({ fd, backlog });
+    if (path.startsWith("@")) {
+      native.bind({ fd, address });
+      listen();
+    } else {
+      // One step under the lock: a socket that is bound and does not listen yet looks like a stale one.
+      await underLock(dirname(path), () => {
+        bindFile(bind, path, fd, address);
+        listen();
+      });
+    }
     return { fd, file: path.startsWith("@") ? null : fileAt(path) };
   } catch (error) {
     closeSync(fd);

@@ -56,7 +56,7 @@ const launchers: readonly (readonly string[])[] = [
 ];
 
 const here = import.meta.dirname;
-const folders = [here, join(here, "../../share/zygote")];
+const folders = [here, `${here}/../../share/zygote`];
 
 /** Null where nothing can load `path`: no extension that we know, no interpreter that we know, no executable file. */
 export function zygoteCommand(o: {

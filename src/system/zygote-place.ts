@@ -64,6 +64,12 @@ export function dueAt({ zygote, orders }: Place): Millis | null {
   return sent.length === 0 ? null : Math.max(zygote.heardAt, Math.min(...sent)) + forkMsMax;
 }
 
+/** Orders wait, and no answer is on its way that would bring them their turn: the connection had no room (ENOMEM, EAGAIN). */
+export function isStuck({ zygote, orders, retired, verdict }: Place): boolean {
+  const usable = zygote?.loaded && zygote.lingerUntil === null && !retired && verdict === null;
+  return usable === true && orders.length > 0 && orders.every(({ sentAt }) => sentAt === null);
+}
+
 /** Nothing more can come from it: no word, no exit status. */
 export function isOver(zygote: Zygote, now: Millis): boolean {
   return (zygote.silent && zygote.end !== null) || (zygote.lingerUntil !== null && now >= zygote.lingerUntil);

@@ -8,9 +8,11 @@ import { closeSync } from "node:fs";
 import type { Generation, Launch, Pid } from "../core/model.ts";
 import { unwatch, watch } from "./reactor.ts";
 import { condemn, obey, sendOrders, type ZygoteHost, type ZygoteOrder } from "./zygote-orders.ts";
-import { dueAt, isOver, judge, lingerMs, newPlace, type Place, type Zygote } from "./zygote-place.ts";
+import { dueAt, isOver, isStuck, judge, lingerMs, newPlace, type Place, type Zygote } from "./zygote-place.ts";
 import { hear } from "./zygote-process.ts";
 
+/** How long an order that found no room waits. */
+const retryMs = 100;
 /** Messages taken before others have their turn. */
 const wordsAtOnceMax = 256;
 
@@ -187,14 +189,18 @@ export class Zygotes {
   #arm(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
-    const due = this.#places.map(dueAt).filter((at) => at !== null);
+    const now = this.#host.now();
+    const due = this.#places
+      .map((place) => (isStuck(place) ? now + retryMs : dueAt(place)))
+      .filter((at) => at !== null);
     if (due.length === 0) return;
-    this.#timer = setTimeout(() => this.#lookAround(), Math.max(0, Math.min(...due) - this.#host.now()) + 1);
+    this.#timer = setTimeout(() => this.#lookAround(), Math.max(0, Math.min(...due) - now) + 1);
   }
 
   #lookAround(): void {
     const now = this.#host.now();
     for (const place of [...this.#places]) {
+      if (isStuck(place)) sendOrders(place, this.#host);
       const at = dueAt(place);
       if (place.zygote === null || at === null || at > now) continue;
       if (place.zygote.lingerUntil === null) {

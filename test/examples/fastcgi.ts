@@ -9,6 +9,8 @@ const STDIN = 5;
 const STDOUT = 6;
 const RESPONDER = 1;
 const HEADER_BYTES = 8;
+/** Longer than an answer takes on a busy machine. */
+const PATIENCE_MS = 60_000;
 
 /** What the script printed, headers included; rejects when the answer is not whole. */
 export function fastcgi(port: number, script: string): Promise<string> {
@@ -22,6 +24,7 @@ export function fastcgi(port: number, script: string): Promise<string> {
     });
     socket.on("data", (data: Buffer) => received.push(data));
     socket.on("error", reject);
+    socket.setTimeout(PATIENCE_MS, () => socket.destroy(new Error(`no answer within ${PATIENCE_MS} ms`)));
     socket.on("end", () => {
       const { text, ended } = read(Buffer.concat(received));
       if (ended) resolve(text);

@@ -24,7 +24,11 @@ test("c-systemd", async (t) => {
 });
 
 test("nginx", (t) =>
-  upgradesUnderLoad(t, "nginx", { options: ["-m", "0.3", "--graceful-signal", "QUIT"], program: ["./start.sh"] }));
+  upgradesUnderLoad(t, "nginx", {
+    options: ["-m", "0.3", "--graceful-signal", "QUIT"],
+    bind: "n",
+    program: ["./start.sh"],
+  }));
 
 test("haproxy", (t) =>
   upgradesUnderLoad(t, "haproxy", {
@@ -43,8 +47,11 @@ test("php-fpm: FastCGI requests survive upgrades", async (t) => {
     for (; !over; answered += 1) assert.match(await fastcgi(port, script), /php-fpm generation=\d+/);
     return answered;
   });
-  for (let upgrade = 0; upgrade < 20; upgrade += 1) assert.equal((await master.ask("upgrade")).error ?? false, false);
-  over = true;
+  try {
+    for (let upgrade = 0; upgrade < 20; upgrade += 1) assert.equal((await master.ask("upgrade")).error ?? false, false);
+  } finally {
+    over = true;
+  }
   for (const answered of await Promise.all(clients)) assert.ok(answered > 20);
   assert.match(await fastcgi(port, script), /generation=20/);
   assert.equal((await master.stop()).code, 0);

@@ -53,7 +53,8 @@ const HOPELESS = 500;
 
 export function startLoad(options: LoadOptions): Load {
   const count = new Counter();
-  const agent = options.keepAlive ? new http.Agent({ keepAlive: true, maxSockets: options.concurrency ?? 4 }) : false;
+  // Without `maxSockets`: a request that waits for a free connection is forgotten by the agent when that one is closed.
+  const agent = options.keepAlive ? new http.Agent({ keepAlive: true }) : false;
   let stopping = false;
 
   const client = async (): Promise<void> => {

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { closeSync, readFileSync } from "node:fs";
 import { after, before, beforeEach, test } from "node:test";
 import { holdSignalsPath, native } from "../../src/system/native.ts";
-import { reap } from "../../src/system/processes.ts";
+import { reap, signalName } from "../../src/system/processes.ts";
 import { catchSignals, hold, release, type SignalPipe, stop, withHold, withoutHold } from "../../src/system/signals.ts";
 import { run, shell, statusField, until } from "./child.ts";
 
@@ -21,6 +21,19 @@ after(() => {
 });
 
 const names = (): string[] => delivered.map(({ signal }) => signal);
+
+/** Takes from the pipe what nobody has read. */
+function unread(): string[] {
+  const records = Buffer.alloc(4096);
+  const length = native.read({ fd: pipe.read, buffer: records });
+  return Array.from({ length: Math.max(0, length) / 8 }, (_, n) => signalName(records.readInt32LE(n * 8)));
+}
+
+const die = (): number => native.spawn({ files: ["/bin/true"], args: ["true"], env: [], fds: [] });
+const isZombie = (pid: number): boolean => readFileSync(`/proc/${pid}/stat`, "latin1").includes(") Z ");
+function reapAll(): void {
+  while (!reap().childless);
+}
 
 test("every signal of the master is caught, SIGUSR1 and the last real-time one included", async () => {
   const signals = "TERM INT HUP QUIT USR1 USR2 WINCH CONT TTIN TTOU";
@@ -49,19 +62,19 @@ test("the sender's pid comes along", async () => {
 });
 
 test("many deaths are one SIGCHLD until somebody reaps, then there is one again", async () => {
-  reap();
-  const die = () => native.spawn({ files: ["/bin/true"], args: ["true"], env: [], fds: [] });
-  for (let n = 0; n < 300; n++) die();
-  await until(() => names().includes("SIGCHLD"));
-  await new Promise((resolve) => setTimeout(resolve, 20));
-  assert.deepEqual(names(), ["SIGCHLD"]);
-  while (!reap().childless) await new Promise((resolve) => setTimeout(resolve, 2));
-  delivered.length = 0;
-  reap();
-  die();
-  await until(() => names().length > 0);
-  assert.deepEqual(names(), ["SIGCHLD"]);
-  while (!reap().childless) await new Promise((resolve) => setTimeout(resolve, 2));
+  stop(pipe);
+  reapAll();
+  unread();
+  const many = Array.from({ length: 300 }, die);
+  await until(() => many.every(isZombie));
+  assert.deepEqual(unread(), ["SIGCHLD"]);
+  reapAll();
+  assert.deepEqual(unread(), []);
+  const one = die();
+  await until(() => isZombie(one));
+  assert.deepEqual(unread(), ["SIGCHLD"]);
+  reapAll();
+  catchSignals((signal, sender) => delivered.push({ signal, sender }), pipe);
 });
 
 test("held signals wait on every thread, and arrive with the release", async () => {
@@ -83,6 +96,23 @@ test("the next image reads what the last one had not, from its pipe", async () =
   assert.ok(!names().includes("SIGHUP"));
   catchSignals((signal, sender) => delivered.push({ signal, sender }), pipe);
   await until(() => names().includes("SIGHUP"));
+});
+
+test("a signal is taken from the pipe when the one before has been handled: what it leads to may replace the image", async () => {
+  stop(pipe);
+  for (const signal of ["HUP", "USR2", "TERM"]) await run(shell(`kill -${signal} $PPID`));
+  let left: string[] | null = null;
+  catchSignals((signal) => {
+    if (signal !== "SIGHUP") return;
+    stop(pipe);
+    left = unread();
+  }, pipe);
+  await until(() => left !== null);
+  assert.deepEqual(
+    (left ?? []).filter((signal) => signal !== "SIGCHLD"),
+    ["SIGUSR2", "SIGTERM"],
+  );
+  catchSignals((signal, sender) => delivered.push({ signal, sender }), pipe);
 });
 
 test("the preload object is added for the re-exec and taken away again, and nothing else is touched", () => {

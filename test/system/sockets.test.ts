@@ -186,3 +186,13 @@ test("trimmed memory comes back when it is needed", () => {
   assert.ok(resident() < before);
   assert.equal(JSON.stringify(JSON.parse('{"a":[1,2,3]}')), '{"a":[1,2,3]}');
 });
+
+test("what nothing holds any more is collected when it is asked for, and nobody is told of memory that is not there", async () => {
+  const garbage = new WeakRef({ much: "x".repeat(1000) });
+  // What a WeakRef was asked for or made of lives to the end of that turn.
+  await new Promise((resolve) => setTimeout(resolve, 1));
+  const { external } = process.memoryUsage();
+  native.collectGarbage();
+  assert.equal(garbage.deref(), undefined);
+  assert.ok(process.memoryUsage().external <= external + 1e6);
+});
