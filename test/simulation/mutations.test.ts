@@ -12,7 +12,7 @@ import { firstFailure } from "./simulate.ts";
 import type { Code } from "./world.ts";
 
 const source = path.resolve(import.meta.dirname, "../../src");
-const seedsMax = 3_000;
+const seedsMax = 1_500;
 
 interface Mutation {
   name: string;
@@ -128,12 +128,6 @@ const mutations: readonly Mutation[] = [
     name: "what was handled is heard again after a crash",
     file: "keeping.ts",
     from: "    if (this.#forgetHandled()) write();\n",
-    to: "",
-  },
-  {
-    name: "a start that failed counts as up for as long as its zygote took",
-    file: "core/life.ts",
-    from: 'cause.kind === "unspawned" ? 0 : ',
     to: "",
   },
   {
