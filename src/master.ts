@@ -6,6 +6,7 @@ import { closeSync } from "node:fs";
 import { CommandServer } from "./control/server.ts";
 import { encodeState } from "./core/handover.ts";
 import type { About, Event, Pid, Signal, State } from "./core/model.ts";
+import { byPid } from "./core/pool.ts";
 import { Keeper } from "./keeping.ts";
 import { Checker } from "./master/checker.ts";
 import { Notices } from "./master/notices.ts";
@@ -354,7 +355,7 @@ export class Master {
   }
 
   #isWorker(pid: Pid): boolean {
-    const isKnown = () => this.#supervisor.state().workers.some((worker) => worker.pid === pid);
+    const isKnown = () => byPid(this.#supervisor.state(), pid) !== undefined;
     if (isKnown()) return true;
     this.#preload?.listen();
     return isKnown();
