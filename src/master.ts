@@ -7,19 +7,22 @@ import { CommandServer } from "./control/server.ts";
 import { encodeState } from "./core/handover.ts";
 import type { About, Event, Pid, Signal, State } from "./core/model.ts";
 import { Keeper } from "./keeping.ts";
+import { createCapture, pipeMaker } from "./master/capturing.ts";
 import { Checker } from "./master/checker.ts";
 import { Notices } from "./master/notices.ts";
+import { createPreload } from "./master/preloading.ts";
 import { serveProbes } from "./master/probing.ts";
 import { Reaper } from "./master/reaper.ts";
 import { reception } from "./master/reception.ts";
-import { crashEvent, surrender } from "./master/recovery.ts";
+import { type CrashEvent, crashEvent, surrender } from "./master/recovery.ts";
 import { type Shell, type ShellAtStart, shellFds } from "./master/shell.ts";
 import { signalWorker } from "./master/signalling.ts";
-import { Spawning, type SpawnOrder } from "./master/spawning.ts";
+import { type SpawnOrder, Starts } from "./master/starts.ts";
 import type { Options } from "./options.ts";
 import type { Ports } from "./ports.ts";
-import { reportSpawn, type Supervisor, supervise } from "./supervisor.ts";
+import { type Supervisor, supervise } from "./supervisor.ts";
 import { createAuthority } from "./system/authority.ts";
+import type { Capture } from "./system/capture.ts";
 import { Alarm, now } from "./system/clock.ts";
 import type { Note } from "./system/crash-note.ts";
 import { removeFiles } from "./system/files.ts";
@@ -29,7 +32,8 @@ import { closeListeners } from "./system/listeners.ts";
 import { Log } from "./system/log.ts";
 import { native } from "./system/native.ts";
 import { type Announcement, notifyParent } from "./system/notify-parent.ts";
-import { Preload } from "./system/preload.ts";
+import { Outlet } from "./system/outlet.ts";
+import type { Preload } from "./system/preload.ts";
 import { kill, rssBytes } from "./system/processes.ts";
 import { Steering } from "./system/queues.ts";
 import * as reactor from "./system/reactor.ts";
@@ -37,7 +41,7 @@ import { executeNext } from "./system/reexec.ts";
 import { catchSignals, release, type SignalPipe } from "./system/signals.ts";
 import { firstWorkerFd, type SpawnContext, spawnWorker } from "./system/spawner.ts";
 import { closeStrays } from "./system/strays.ts";
-import { Survival } from "./system/survival.ts";
+import { prepareSurvival, type Survival, type SurvivalSettings } from "./system/survival.ts";
 import { version } from "./version.ts";
 
 const stopSignals: ReadonlySet<Signal> = new Set(["SIGTERM", "SIGINT", "SIGUSR2", "SIGQUIT"]);
@@ -52,6 +56,7 @@ export class Master {
   readonly #alarm: Alarm;
   readonly #control: CommandServer;
   readonly #preload: Preload | null;
+  readonly #capture: Capture;
   readonly #authority = createAuthority({
     uid: process.geteuid?.() ?? 0,
     isWorker: (pid) => this.#isWorker(pid),
@@ -67,20 +72,17 @@ export class Master {
   readonly #steering: Steering;
   readonly #notices: Notices;
   readonly #checker: Checker;
-  readonly #spawning: Spawning;
   readonly #reaper: Reaper;
+  readonly #starts: Starts;
 
   constructor(options: Options, exit: Exit, shell: ShellAtStart) {
     this.#options = options;
     this.#exit = exit;
     this.#shell = shell;
-    this.#log = new Log({
-      format: options.logFormat,
-      level: "debug",
-      watcher: reactor,
-      poll: native.poll,
-      pending: shell.log,
-    });
+    const outlet = new Outlet({ watcher: reactor, poll: native.poll });
+    this.#log = new Log({ format: options.logFormat, level: "debug", outlet, pending: shell.log });
+    const keep = () => this.#survival?.save();
+    this.#capture = createCapture({ from: shell.capture ?? null, outlet, log: this.#log, keep });
     this.#steering = new Steering(shell.listeners, options.binds, (message) => this.#log.error(message));
     this.#alarm = new Alarm(() => this.#deliver({ kind: "woke" }));
     this.#control = this.#createControl();
@@ -93,14 +95,17 @@ export class Master {
       deliver,
       deliverSurely: (event) => this.#deliverSurely(event),
     });
+    this.#checker = new Checker(options, deliver);
     // An image that takes over answers first: nobody else does meanwhile.
-    this.#spawning = new Spawning({ deliver, execute: (order) => this.#execute(order) }, shell.signals !== null);
-    this.#checker = new Checker(options, deliver, () => this.#spawning.finish());
+    const isBusy = shell.signals !== null;
+    const start = (order: SpawnOrder) => this.#execute(order);
+    this.#starts = new Starts({ state: () => this.#supervisor.state(), start, deliver, isBusy });
     this.#reaper = new Reaper({
       state: () => this.#supervisor.state(),
       deliver,
       preload: this.#preload,
       checker: this.#checker,
+      lastWords: (pid) => this.#capture.lastWords(pid),
     });
   }
 
@@ -113,6 +118,7 @@ export class Master {
       for (const { text, address } of this.#shell.listeners) this.#log.info(`Listening on ${address}`, { bind: text });
     }
     this.#preload?.resume();
+    this.#capture.resume();
     this.#notices.resume();
     this.#deliver(first);
     // The first workers do not wait for this: a crash before them leaves nothing behind that the next start could miss.
@@ -131,7 +137,7 @@ export class Master {
   /** Ordered from a zygote that this image was told nothing of: ordered again. */
   #endLostSpawns(): void {
     for (const { id, pid } of this.#supervisor.state().workers) {
-      if (pid === null && !this.#preload?.expects(id) && !this.#spawning.expects(id))
+      if (pid === null && !this.#preload?.expects(id) && !this.#starts.expects(id))
         this.#deliver({ kind: "unspawned", id, errno: "ECANCELED", syscall: "fork" });
     }
   }
@@ -182,19 +188,19 @@ export class Master {
       // Its connections come and go without being written down: they end with the image.
       shell: () => this.#document(state, []).shell,
       connectionChanges: () => this.#control.takeChanges(),
+      captureChanges: () => this.#capture.takeChanges(),
       changingShell: () => ({ preload: this.#preload?.toState() ?? null, notify: this.#notices.socket }),
     });
     this.#keeper = keeper;
-    try {
-      this.#survival = new Survival({
-        options: this.#options,
-        changes: () => keeper.changes(),
-        everything: () => keeper.everything(),
-        trouble: (message) => this.#log.error(message),
-      });
-    } catch (error) {
-      this.#log.error(`A crash of the master would be its end: ${(error as Error).message}`);
-    }
+    const settings: SurvivalSettings = {
+      options: this.#options,
+      changes: () => keeper.changes(),
+      everything: () => keeper.everything(),
+      trouble: (message) => this.#log.error(message),
+    };
+    prepareSurvival(settings, (survival) => {
+      this.#survival = survival;
+    });
     process.on("uncaughtException", (error) => {
       if (this.#survival === null) this.#log.error(`[BUG] ${error instanceof Error ? error.stack : error}`);
       else this.#survival.crash(error);
@@ -202,11 +208,14 @@ export class Master {
   }
 
   /** What happened while nobody looked, from the world itself. */
-  crashed(state: State, note: Note): Event {
+  crashed(state: State, note: Note): CrashEvent {
     const code = surrender(state, this.#shell);
     if (code !== null) this.#exit(code);
     const connections = this.#control.connectionIds();
-    return crashEvent({ state, shell: this.#shell, note, about: this.about(), connections });
+    const event = crashEvent({ state, shell: this.#shell, note, about: this.about(), connections });
+    for (const pid of event.lost) this.#capture.lastWords(pid);
+    for (const { pid } of event.found) this.#capture.recognise(pid);
+    return event;
   }
 
   /** Closes descriptors that the image before left and the document does not name. */
@@ -258,16 +267,15 @@ export class Master {
     };
   }
 
-  /** Null: a zygote forks it or its turn is yet to come, and the event comes later. */
+  /** Null: a zygote forks it, or its turn is yet to come, and so is the event. */
   #spawn(order: SpawnOrder): Pid | null {
-    if (this.#preload?.order(order)) return null;
-    // What an image has put off, the next would not know of.
-    return this.#supervisor.state().handover === null ? this.#spawning.order(order) : this.#execute(order);
+    return this.#preload?.order(order) ? null : this.#starts.order(order);
   }
 
-  #execute(order: Omit<SpawnOrder, "kind">): Pid {
-    const { pid, connection } = spawnWorker(order, this.#spawnContext());
+  #execute(order: SpawnOrder): Pid {
+    const { pid, connection, captured } = spawnWorker(order, this.#spawnContext());
     if (connection !== null) this.#adopt(connection, pid);
+    if (captured !== null) this.#capture.belongs(captured, pid);
     return pid;
   }
 
@@ -281,33 +289,22 @@ export class Master {
       listeners: this.#shell.listeners,
       socketPath: this.#shell.files.socketPath,
       notifySocket: this.#supervisor.state().config.ackMode.kind === "notify" ? this.#notices.name() : null,
+      capture: pipeMaker(this.#options, this.#capture),
       nofile: this.#shell.nofile,
     };
   }
 
   #createPreload(): Preload | null {
-    const { preload } = this.#options;
-    if (preload === null) return null;
-    return new Preload(
-      preload,
-      {
-        context: () => this.#spawnContext(),
-        state: () => this.#supervisor.state(),
-        now,
-        execute: (order) =>
-          reportSpawn(
-            order.id,
-            () => this.#execute(order),
-            (event) => this.#deliver(event),
-          ),
-        adopt: (connection, pid) => this.#adopt(connection, pid),
-        deliver: (event) => this.#deliver(event),
-        kill: (pid) => kill(pid, "SIGKILL"),
-        keep: () => this.#survival?.save(),
-        log: (level, message) => this.#log.write(level, message, {}),
-      },
-      this.#shell.preload ?? null,
-    );
+    return createPreload(this.#options, this.#shell.preload ?? null, {
+      context: () => this.#spawnContext(),
+      state: () => this.#supervisor.state(),
+      execute: (order) => this.#execute(order),
+      adopt: (connection, pid) => this.#adopt(connection, pid),
+      captured: (pipe, pid) => this.#capture.belongs(pipe, pid),
+      deliver: (event) => this.#deliver(event),
+      keep: () => this.#survival?.save(),
+      log: (level, message) => this.#log.write(level, message, {}),
+    });
   }
 
   #signalled(signal: Signal): void {
@@ -323,6 +320,7 @@ export class Master {
       http: http === null ? null : { ...http, connections: probes },
       control: this.#control.toState(),
       preload: this.#preload?.toState() ?? null,
+      capture: this.#capture.toState(),
       notify: this.#notices.socket,
       signals: this.#signals,
       log: "",
@@ -366,6 +364,7 @@ export class Master {
 
   #leave(code: number): void {
     this.#preload?.kill();
+    this.#capture.farewell();
     this.#notices.close();
     this.#http?.close();
     this.#control.close();

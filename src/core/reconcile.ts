@@ -6,6 +6,7 @@
  * A rule that waits for a moment asks to be woken then (`wake`); there are no timers to lose.
  */
 
+import { proveMsMax, settleMsMax, settleMsMin } from "./life.ts";
 import * as messages from "./messages.ts";
 import type { Worker } from "./model.ts";
 import { census, heldSlots, isPoolReady, isReady, isServing, isStale, isStopping, readyCount } from "./pool.ts";
@@ -40,12 +41,6 @@ export function reconcile(turn: Turn): void {
 }
 
 /**
- * A new worker stands in for an old one when it has been ready for this long: one that ACKs and falls over at once must not
- * cost an old one its place. Starts do not wait for it, so it is paid once an upgrade.
- */
-export const settleMs = 100;
-
-/**
  * Tells stale workers to go as far as capacity allows: ready workers never fall below `number` by our doing, or below
  * what there was. A fleet upgrade waits for the whole new generation. A stale worker that is not ready serves nobody.
  */
@@ -55,11 +50,13 @@ function retireStale(turn: Turn): void {
   const { stale } = census(state);
   if (stale.serving === 0) return;
   const settled = settledCurrent(turn);
-  const complete = settled >= state.config.number;
+  // A fleet upgrade is over at once, and asks for ACKs alone.
+  const isProven = state.mode.kind !== "upgrading" || state.mode.upgrade.strategy === "fleet" || hasProved(turn);
+  const complete = isProven && settled >= state.config.number;
   let spare = Math.max(0, settled + stale.ready - state.config.number);
   if (state.mode.kind === "upgrading") {
     const { upgrade } = state.mode;
-    const held = upgrade.paused || !upgrade.canaryPassed || (upgrade.strategy === "fleet" && !complete);
+    const held = !isProven || upgrade.paused || !upgrade.canaryPassed || (upgrade.strategy === "fleet" && !complete);
     // Held back, only what is too many without the new workers goes.
     if (held) spare = Math.max(0, stale.ready - state.config.number);
   }
@@ -83,11 +80,23 @@ function retireStale(turn: Turn): void {
   }
 }
 
-/** Ready workers of the wanted kind that have stood for `settleMs`. */
+/** Has one of the new workers stood for long enough? */
+function hasProved(turn: Turn): boolean {
+  const since = turn.state.workers.flatMap((worker) =>
+    worker.phase.kind === "ready" && !isStale(turn.state, worker) ? [worker.phase.since] : [],
+  );
+  if (since.length === 0) return false;
+  const dueAt = Math.min(...since) + Math.min(proveMsMax, turn.state.config.respawnMs);
+  if (turn.now < dueAt) wake(turn, dueAt);
+  return turn.now >= dueAt;
+}
+
+/** Ready workers of the wanted kind that have stood for long enough. */
 function settledCurrent(turn: Turn): number {
   let settled = 0;
   for (const worker of turn.state.workers) {
     if (worker.phase.kind !== "ready" || isStale(turn.state, worker)) continue;
+    const settleMs = Math.min(settleMsMax, Math.max(settleMsMin, (worker.ackMs ?? 0) / 8));
     const dueAt = worker.phase.since + settleMs;
     if (turn.now >= dueAt) settled += 1;
     else wake(turn, dueAt);

@@ -9,13 +9,9 @@ export class Checker {
   readonly #deliver: (event: Event) => void;
   #check: Check | null = null;
 
-  /** `beforeVerdict`: what the image after this one would not know of. */
-  constructor(options: Options, deliver: (event: Event) => void, beforeVerdict: () => void) {
+  constructor(options: Options, deliver: (event: Event) => void) {
     this.#options = options;
-    this.#deliver = (verdict) => {
-      beforeVerdict();
-      deliver(verdict);
-    };
+    this.#deliver = deliver;
   }
 
   /** Null while none is under way. */

@@ -17,6 +17,7 @@ export interface ReaperSettings {
   deliver(event: Event): void;
   preload: Preload | null;
   checker: Checker;
+  lastWords(pid: Pid): string | null;
 }
 
 export class Reaper {
@@ -46,7 +47,7 @@ export class Reaper {
       if (byPid(state(), exit.pid) === undefined) orphans += preload?.died(exit) ? 0 : 1;
       else {
         const oom = exit.signal === "SIGKILL" && this.#wasOutOfMemory();
-        deliver({ kind: "exited", ...exit, oom, lastWords: null });
+        deliver({ kind: "exited", ...exit, oom, lastWords: this.#settings.lastWords(exit.pid) });
       }
     }
     if (orphans > 0) this.#count(orphans);

@@ -128,10 +128,14 @@ function encode(changes: readonly Change[], sequence: number): Buffer {
   return bytes;
 }
 
-/** FNV-1a. Not zlib's crc32: Node 20.0 has none, and loading zlib costs every start. */
+/** FNV-1a, four bytes at a time. Not zlib's crc32: Node 20.0 has none, and loading zlib costs every start. */
 function checksum(bytes: Buffer, sequence: number): number {
-  let hash = (0x811c9dc5 ^ sequence) >>> 0;
-  for (let i = 0; i < bytes.length; i++) hash = Math.imul(hash ^ (bytes[i] as number), 0x01000193);
+  const whole = bytes.length & ~3;
+  const { buffer, byteOffset } = bytes.byteOffset % 4 === 0 ? bytes : Buffer.from(bytes);
+  const words = new Int32Array(buffer, byteOffset, whole / 4);
+  let hash = 0x811c9dc5 ^ sequence;
+  for (let i = 0; i < words.length; i++) hash = Math.imul(hash ^ (words[i] as number), 0x01000193);
+  for (let i = whole; i < bytes.length; i++) hash = Math.imul(hash ^ (bytes[i] as number), 0x01000193);
   return hash >>> 0;
 }
 

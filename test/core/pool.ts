@@ -2,8 +2,8 @@
 
 import { readCommand } from "../../src/core/commands.ts";
 import { initialState } from "../../src/core/initial.ts";
+import { proveMsMax } from "../../src/core/life.ts";
 import type { Asker, Config, Effect, Event, Launch, Millis, Pid, State, Worker } from "../../src/core/model.ts";
-import { settleMs } from "../../src/core/reconcile.ts";
 import { step } from "../../src/core/step.ts";
 
 export const plainConfig: Config = {
@@ -92,7 +92,7 @@ export class Pool {
 
   /** All ACK and stand for long enough to be relied on. */
   settle(): this {
-    return this.ackAll().pass(settleMs);
+    return this.ackAll().pass(proveMsMax);
   }
 
   die(pid: Pid, how: { code?: number; signal?: string; oom?: boolean } = { code: 1 }): this {

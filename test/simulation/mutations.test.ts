@@ -29,6 +29,18 @@ const mutations: readonly Mutation[] = [
     from: "settled + stale.ready - state.config.number)",
     to: "settled + stale.ready - state.config.number + 1)",
   },
+  {
+    name: "an upgrade retires old workers for a release that has not proved itself",
+    file: "core/reconcile.ts",
+    from: "const held = !isProven || ",
+    to: "const held = ",
+  },
+  {
+    name: "a new worker that dies after its ACK speaks for its release",
+    file: "core/life.ts",
+    from: "return now - phase.since <= Math.max(settleMsMax, state.config.respawnMs);",
+    to: "return false;",
+  },
   { name: "too many workers stay", file: "core/reconcile.ts", from: "  retireExcess,\n", to: "" },
   { name: "an upgrade never ends", file: "core/reconcile.ts", from: "  completeUpgrade,\n", to: "" },
   { name: "a stop does not tell the workers", file: "core/reconcile.ts", from: "  tellAll,\n", to: "" },

@@ -22,7 +22,16 @@ export interface Code {
 type SpawnEffect = Extract<Effect, { kind: "spawn" }>;
 
 /** How the code of one generation behaves; `Launch.env.RELEASE` carries it. */
-export const releases = ["good", "slow", "dies-at-start", "never-acks", "acks-then-dies", "missing", "flaky"] as const;
+export const releases = [
+  "good",
+  "slow",
+  "dies-at-start",
+  "never-acks",
+  "acks-then-dies",
+  "dies-later",
+  "missing",
+  "flaky",
+] as const;
 export type Release = (typeof releases)[number];
 
 export interface Process {
@@ -587,6 +596,7 @@ export class World {
       Object.assign(process, { ackAt: null, endAt: this.now + 1 + this.chance.below(50) });
     if (release === "never-acks") process.ackAt = null;
     if (release === "acks-then-dies") process.endAt = this.now + bootMs + 1 + this.chance.below(20);
+    if (release === "dies-later") process.endAt = this.now + bootMs + 1 + this.chance.below(900);
     if (release === "flaky" && this.chance.oneIn(2) && !this.#calm) process.endAt = this.now + this.chance.below(3000);
     return process;
   }
