@@ -10,7 +10,7 @@ import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fixture, get, type Master, startMaster } from "../support/master.ts";
 
-const faults: readonly { call: string; codes: readonly string[]; says?: RegExp }[] = [
+const faults: readonly { call: string; codes: readonly string[]; says?: RegExp; args?: readonly string[] }[] = [
   { call: "spawn", codes: ["EAGAIN", "ENOMEM", "EPERM", "EMFILE"], says: /could not be started: spawn failed with/ },
   { call: "accept", codes: ["EMFILE", "ENFILE", "ENOMEM", "ENOBUFS", "ECONNABORTED", "EPERM"], says: /cannot accept/ },
   { call: "memoryFile", codes: ["ENOMEM", "EMFILE", "ENFILE"], says: /Upgrade failed: .*on purpose/ },
@@ -27,6 +27,8 @@ const faults: readonly { call: string; codes: readonly string[]; says?: RegExp }
   { call: "poll", codes: ["ENOMEM"] },
   { call: "setInheritable", codes: ["EBADF"] },
   { call: "holdSignals", codes: ["EINVAL"] },
+  { call: "pipe", codes: ["EMFILE", "ENFILE"], says: /stderr is not captured.*on purpose/, args: ["--capture-stderr"] },
+  { call: "relay", codes: ["ENOMEM", "EIO"], says: /cannot be relayed.*on purpose/, args: ["--capture-stderr"] },
   { call: "surviveCrashes", codes: ["ENOMEM"], says: /on purpose/ },
 ];
 
@@ -75,7 +77,7 @@ async function use(master: Master, httpPort: number): Promise<void> {
   await patience(master.ask("upgrade"), 5_000);
 }
 
-for (const { call, codes, says } of faults) {
+for (const { call, codes, says, args = [] } of faults) {
   test(`${call} fails with ${codes.join(", ")}: the master stays up and recovers`, async (t) => {
     const faultsOn = new Faults(t);
     const master = await startMaster(t, {
@@ -90,6 +92,7 @@ for (const { call, codes, says } of faults) {
         "0.1",
         "--ack-timeout",
         "3",
+        ...args,
         ...["--http", `127.0.0.1:${nextPort}`],
       ],
       program: [fixture("http-server.pl")],
