@@ -61,7 +61,7 @@ void add(Napi::Object exports, const char* name, Method method) {
 }
 
 static Napi::Object initialise(Napi::Env, Napi::Object exports) {
-  for (auto part : {exportSpawn, exportReap, exportExec, exportSignals, exportReactor, exportSockets, exportCrash}) part(exports);
+  for (auto part : {exportSpawn, exportReap, exportExec, exportSignals, exportReactor, exportSockets, exportCrash, exportRelay}) part(exports);
   return exports;
 }
 

@@ -152,6 +152,7 @@ void exportSignals(Napi::Object exports);
 void exportReactor(Napi::Object exports);
 void exportSockets(Napi::Object exports);
 void exportCrash(Napi::Object exports);
+void exportRelay(Napi::Object exports);
 /** Makes the other threads leave the signals alone that are caught; async-signal-safe. */
 void holdForCrash();
 /** reap() is about to look: the next SIGCHLD is worth a record again. */

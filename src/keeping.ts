@@ -3,12 +3,14 @@ import type { ConnectionState } from "./control/connection.ts";
 import type { ControlState } from "./control/server.ts";
 import { changesBetween, documentOf } from "./core/changes.ts";
 import type { ConnectionId, Event, State } from "./core/model.ts";
+import { type CaptureState, captureFrom, captureParts } from "./system/capture-state.ts";
 import type { Change, Parts } from "./system/journal.ts";
 
 export interface KeeperSettings {
   /** The shell's part of the document, connections included. */
-  shell(): object & { control: ControlState };
+  shell(): object & { control: ControlState; capture?: CaptureState | null };
   connectionChanges(): [ConnectionId, ConnectionState | null][];
+  captureChanges(): Change[];
   /** Parts of the shell that change while the master runs, by name. */
   changingShell(): Readonly<Record<string, unknown>>;
 }
@@ -21,8 +23,8 @@ export class Keeper {
   /** Of those, what the turn under way is about. */
   readonly #handled = new Set<string>();
   readonly #gone: Change[] = [];
-  /** What was written of each connection: most changes are undone before they are looked at. */
-  readonly #connections = new Map<ConnectionId, string>();
+  /** What was written of each connection, null where that is long: most changes are undone before they are looked at. */
+  readonly #connections = new Map<ConnectionId, string | null>();
   readonly #shell = new Map<string, string>();
 
   constructor(state: State, settings: KeeperSettings) {
@@ -66,7 +68,7 @@ export class Keeper {
 
   changes(): Change[] {
     const changes = [...changesBetween(this.#kept, this.#state), ...this.#gone.splice(0)];
-    changes.push(...this.#pending);
+    changes.push(...this.#pending, ...this.#settings.captureChanges());
     this.#kept = this.#state;
     for (const [name, value] of Object.entries(this.#settings.changingShell())) {
       const text = JSON.stringify(value);
@@ -81,7 +83,7 @@ export class Keeper {
         this.#connections.delete(id);
         changes.push([`connection/${id}`]);
       } else {
-        this.#connections.set(id, text);
+        this.#connections.set(id, remembered(text));
         changes.push([`connection/${id}`, connection]);
       }
     }
@@ -91,11 +93,12 @@ export class Keeper {
   *everything(): Iterable<Change> {
     yield* changesBetween(null, this.#state);
     yield* this.#pending;
-    const { control, ...shell } = this.#settings.shell();
+    const { control, capture, ...shell } = this.#settings.shell();
     for (const [name, value] of Object.entries(shell)) if (value !== undefined) yield [`shell/${name}`, value];
+    if (capture) yield* captureParts(capture);
     yield ["control", { ...control, connections: [] }];
     for (const connection of control.connections) {
-      this.#connections.set(connection.id, JSON.stringify(connection));
+      this.#connections.set(connection.id, remembered(JSON.stringify(connection)));
       yield [`connection/${connection.id}`, connection];
     }
   }
@@ -103,6 +106,11 @@ export class Keeper {
 
 function nameOf(event: Event): string {
   return `pending/${JSON.stringify(event)}`;
+}
+
+/** A thousand connections with half a request each must not be in memory once more. */
+function remembered(text: string): string | null {
+  return text.length <= 1024 ? text : null;
 }
 
 /** What was heard, but not what it changed. */
@@ -121,5 +129,8 @@ export function documentFrom(parts: Parts): { format: number; core: unknown; she
   const control = parts.get("control") as ControlState;
   // A number that was given after this was written belongs to a connection that nobody is owed anything on.
   const nextId = Math.max(control.nextId, ...connections.map(({ id }) => id + 1));
-  return { ...documentOf(parts), shell: { ...shell, control: { ...control, nextId, connections } } };
+  return {
+    ...documentOf(parts),
+    shell: { ...shell, capture: captureFrom(parts), control: { ...control, nextId, connections } },
+  };
 }

@@ -8,19 +8,22 @@ import { encodeState } from "./core/handover.ts";
 import type { About, Event, Pid, Signal, State } from "./core/model.ts";
 import { byPid } from "./core/pool.ts";
 import { Keeper } from "./keeping.ts";
+import { createCapture, pipeMaker } from "./master/capturing.ts";
 import { Checker } from "./master/checker.ts";
 import { Notices } from "./master/notices.ts";
+import { createPreload } from "./master/preloading.ts";
 import { serveProbes } from "./master/probing.ts";
 import { Reaper } from "./master/reaper.ts";
 import { reception } from "./master/reception.ts";
-import { crashEvent, surrender } from "./master/recovery.ts";
+import { type CrashEvent, crashEvent, surrender } from "./master/recovery.ts";
 import { type Shell, type ShellAtStart, shellFds } from "./master/shell.ts";
 import { signalWorker } from "./master/signalling.ts";
 import { type SpawnOrder, Starts } from "./master/starts.ts";
 import type { Options } from "./options.ts";
 import type { Ports } from "./ports.ts";
-import { reportSpawn, type Supervisor, supervise } from "./supervisor.ts";
+import { type Supervisor, supervise } from "./supervisor.ts";
 import { createAuthority } from "./system/authority.ts";
+import type { Capture } from "./system/capture.ts";
 import { Alarm, now } from "./system/clock.ts";
 import type { Note } from "./system/crash-note.ts";
 import { removeFiles } from "./system/files.ts";
@@ -30,7 +33,8 @@ import { closeListeners } from "./system/listeners.ts";
 import { Log } from "./system/log.ts";
 import { native } from "./system/native.ts";
 import { type Announcement, notifyParent } from "./system/notify-parent.ts";
-import { Preload } from "./system/preload.ts";
+import { Outlet } from "./system/outlet.ts";
+import type { Preload } from "./system/preload.ts";
 import { kill, rssBytes } from "./system/processes.ts";
 import { Steering } from "./system/queues.ts";
 import * as reactor from "./system/reactor.ts";
@@ -38,7 +42,7 @@ import { executeNext } from "./system/reexec.ts";
 import { catchSignals, release, type SignalPipe } from "./system/signals.ts";
 import { firstWorkerFd, type SpawnContext, spawnWorker } from "./system/spawner.ts";
 import { closeStrays } from "./system/strays.ts";
-import { Survival } from "./system/survival.ts";
+import { prepareSurvival, type Survival, type SurvivalSettings } from "./system/survival.ts";
 import { version } from "./version.ts";
 
 const stopSignals: ReadonlySet<Signal> = new Set(["SIGTERM", "SIGINT", "SIGUSR2", "SIGQUIT"]);
@@ -53,6 +57,7 @@ export class Master {
   readonly #alarm: Alarm;
   readonly #control: CommandServer;
   readonly #preload: Preload | null;
+  readonly #capture: Capture;
   readonly #authority = createAuthority({
     uid: process.geteuid?.() ?? 0,
     isWorker: (pid) => this.#isWorker(pid),
@@ -75,13 +80,10 @@ export class Master {
     this.#options = options;
     this.#exit = exit;
     this.#shell = shell;
-    this.#log = new Log({
-      format: options.logFormat,
-      level: "debug",
-      watcher: reactor,
-      poll: native.poll,
-      pending: shell.log,
-    });
+    const outlet = new Outlet({ watcher: reactor, poll: native.poll });
+    this.#log = new Log({ format: options.logFormat, level: "debug", outlet, pending: shell.log });
+    const keep = () => this.#survival?.save();
+    this.#capture = createCapture({ from: shell.capture ?? null, outlet, log: this.#log, keep });
     this.#steering = new Steering(shell.listeners, options.binds, (message) => this.#log.error(message));
     this.#alarm = new Alarm(() => this.#deliver({ kind: "woke" }));
     this.#control = this.#createControl();
@@ -104,6 +106,7 @@ export class Master {
       deliver,
       preload: this.#preload,
       checker: this.#checker,
+      lastWords: (pid) => this.#capture.lastWords(pid),
     });
   }
 
@@ -116,6 +119,7 @@ export class Master {
       for (const { text, address } of this.#shell.listeners) this.#log.info(`Listening on ${address}`, { bind: text });
     }
     this.#preload?.resume();
+    this.#capture.resume();
     this.#notices.resume();
     this.#deliver(first);
     // The first workers do not wait for this: a crash before them leaves nothing behind that the next start could miss.
@@ -185,20 +189,20 @@ export class Master {
       // Its connections come and go without being written down: they end with the image.
       shell: () => this.#document(state, []).shell,
       connectionChanges: () => this.#control.takeChanges(),
+      captureChanges: () => this.#capture.takeChanges(),
       changingShell: () => ({ preload: this.#preload?.toState() ?? null, notify: this.#notices.socket }),
     });
     keeper.expect(heard);
     this.#keeper = keeper;
-    try {
-      this.#survival = new Survival({
-        options: this.#options,
-        changes: () => keeper.changes(),
-        everything: () => keeper.everything(),
-        trouble: (message) => this.#log.error(message),
-      });
-    } catch (error) {
-      this.#log.error(`A crash of the master would be its end: ${(error as Error).message}`);
-    }
+    const settings: SurvivalSettings = {
+      options: this.#options,
+      changes: () => keeper.changes(),
+      everything: () => keeper.everything(),
+      trouble: (message) => this.#log.error(message),
+    };
+    prepareSurvival(settings, (survival) => {
+      this.#survival = survival;
+    });
     process.on("uncaughtException", (error) => {
       if (this.#survival === null) this.#log.error(`[BUG] ${error instanceof Error ? error.stack : error}`);
       else this.#survival.crash(error);
@@ -206,11 +210,14 @@ export class Master {
   }
 
   /** What happened while nobody looked, from the world itself. */
-  crashed(state: State, note: Note): Event {
+  crashed(state: State, note: Note): CrashEvent {
     const code = surrender(state, this.#shell);
     if (code !== null) this.#exit(code);
     const connections = this.#control.connectionIds();
-    return crashEvent({ state, shell: this.#shell, note, about: this.about(), connections });
+    const event = crashEvent({ state, shell: this.#shell, note, about: this.about(), connections });
+    for (const pid of event.lost) this.#capture.lastWords(pid);
+    for (const { pid } of event.found) this.#capture.recognise(pid);
+    return event;
   }
 
   /** Closes descriptors that the image before left and the document does not name. */
@@ -268,8 +275,9 @@ export class Master {
   }
 
   #execute(order: SpawnOrder): Pid {
-    const { pid, connection } = spawnWorker(order, this.#spawnContext());
+    const { pid, connection, captured } = spawnWorker(order, this.#spawnContext());
     if (connection !== null) this.#adopt(connection, pid);
+    if (captured !== null) this.#capture.belongs(captured, pid);
     return pid;
   }
 
@@ -283,33 +291,22 @@ export class Master {
       listeners: this.#shell.listeners,
       socketPath: this.#shell.files.socketPath,
       notifySocket: this.#supervisor.state().config.ackMode.kind === "notify" ? this.#notices.name() : null,
+      capture: pipeMaker(this.#options, this.#capture),
       nofile: this.#shell.nofile,
     };
   }
 
   #createPreload(): Preload | null {
-    const { preload } = this.#options;
-    if (preload === null) return null;
-    return new Preload(
-      preload,
-      {
-        context: () => this.#spawnContext(),
-        state: () => this.#supervisor.state(),
-        now,
-        execute: (order) =>
-          reportSpawn(
-            order.id,
-            () => this.#execute(order),
-            (event) => this.#deliver(event),
-          ),
-        adopt: (connection, pid) => this.#adopt(connection, pid),
-        deliver: (event) => this.#deliver(event),
-        kill: (pid) => kill(pid, "SIGKILL"),
-        keep: () => this.#survival?.save(),
-        log: (level, message) => this.#log.write(level, message, {}),
-      },
-      this.#shell.preload ?? null,
-    );
+    return createPreload(this.#options, this.#shell.preload ?? null, {
+      context: () => this.#spawnContext(),
+      state: () => this.#supervisor.state(),
+      execute: (order) => this.#execute(order),
+      adopt: (connection, pid) => this.#adopt(connection, pid),
+      captured: (pipe, pid) => this.#capture.belongs(pipe, pid),
+      deliver: (event) => this.#deliver(event),
+      keep: () => this.#survival?.save(),
+      log: (level, message) => this.#log.write(level, message, {}),
+    });
   }
 
   #signalled(signal: Signal): void {
@@ -325,6 +322,7 @@ export class Master {
       http: http === null ? null : { ...http, connections: probes },
       control: this.#control.toState(),
       preload: this.#preload?.toState() ?? null,
+      capture: this.#capture.toState(),
       notify: this.#notices.socket,
       signals: this.#signals,
       log: "",
@@ -368,6 +366,7 @@ export class Master {
 
   #leave(code: number): void {
     this.#preload?.kill();
+    this.#capture.farewell();
     this.#notices.close();
     this.#http?.close();
     this.#control.close();

@@ -15,6 +15,7 @@ function keep(): { keeper: Keeper; written: Change[][]; write(): void } {
   const keeper = new Keeper(state, {
     shell: () => ({ control: { listener: null, nextId: 1, connections: [] } }),
     connectionChanges: () => [],
+    captureChanges: () => [],
     changingShell: () => ({}),
   });
   keeper.changes();

@@ -7,8 +7,8 @@
 #   e2e         the built product on this machine
 #   examples    the examples, under the built product
 #   containers  images, PID 1, drain and readiness in a Docker engine
-#   sanitize    the system layer over an addon built with the address and undefined-behaviour sanitizers
-#   soak        everything at once for two minutes (npm run soak for longer)
+#   sanitize    the system layer and the product over an addon built with the address and undefined-behaviour sanitizers
+#   endurance   everything at once for a minute, and a short session of each fuzzer beside it (npm run soak, npm run fuzz for longer)
 #   dockerfiles every example's Dockerfile, built and run (minutes; only when named)
 #   kubelet     a real kubelet (minutes; only when named)
 set -uo pipefail
@@ -59,8 +59,16 @@ part_containers() {
   with_engine with_certificates bash test/setup/images.sh node:20 node:22 node:24 node:26 node:musl musl python ruby product:24 product:arm64 recipe:single || return 1
   run_tests 2 $(tests_in test/container)
 }
-part_sanitize() { bash test/setup/packages.sh build unit && bash test/setup/sanitize.sh; }
-part_soak() { bash test/setup/packages.sh e2e && "$node" test/soak/soak.ts 2; }
+part_sanitize() { bash test/setup/packages.sh build unit e2e sanitize && bash test/setup/sanitize.sh; }
+part_endurance() {
+  bash test/setup/packages.sh e2e || return 1
+  local fuzz status
+  "$node" test/fuzz/fuzz.ts all 5 &
+  fuzz=$!
+  "$node" test/soak/soak.ts 1
+  status=$?
+  wait "$fuzz" && return "$status"
+}
 part_dockerfiles() { with_engine with_certificates bash test/setup/images.sh product:24 && run_tests 2 $(tests_in test/dockerfiles); }
 part_kubelet() { with_engine bash test/setup/kubelet.sh build && run_tests 1 $(tests_in test/kubelet); }
 
@@ -82,14 +90,14 @@ trap leave EXIT
 trap 'exit 130' INT TERM
 
 parts=("$@")
-[ ${#parts[@]} -gt 0 ] || parts=(lint build unit e2e examples containers)
+[ ${#parts[@]} -gt 0 ] || parts=(lint build unit e2e examples containers endurance)
 for part in "${parts[@]}"; do
-  declare -F "part_$part" >/dev/null || { echo "run.sh: no part called $part; there are: lint build unit e2e examples containers sanitize soak dockerfiles kubelet" >&2; exit 2; }
+  declare -F "part_$part" >/dev/null || { echo "run.sh: no part called $part; there are: lint build unit e2e examples containers endurance sanitize dockerfiles kubelet" >&2; exit 2; }
 done
 # These test the product that the build makes.
 case " ${parts[*]} " in
   *" build "*) ;;
-  *" unit "* | *" e2e "* | *" examples "* | *" containers "* | *" kubelet "* | *" dockerfiles "* | *" sanitize "* | *" soak "*) parts=(build "${parts[@]}") ;;
+  *" unit "* | *" e2e "* | *" examples "* | *" containers "* | *" kubelet "* | *" dockerfiles "* | *" sanitize "* | *" endurance "*) parts=(build "${parts[@]}") ;;
 esac
 
 summary=()

@@ -132,6 +132,7 @@ def become_worker(channel, master, reserved, fds, death_signal, variables):
     for variable in variables:
         name, _, value = variable.partition("=")
         os.environ[name] = str(os.getpid()) if name == "LISTEN_PID" else value
+    take_stderr(os.environ.pop("EINHORN_STDERR_FD", None))
     reseed()
 
 
@@ -142,6 +143,13 @@ def place(fds, reserved):
         os.close(fd)
     for number in range(len(fds), reserved):
         os.close(FIRST_WORKER_FD + number)
+
+
+def take_stderr(number):
+    """With --capture-stderr: one of the descriptors is this worker's own stderr."""
+    if number is not None:
+        os.dup2(int(number), 2)
+        os.close(int(number))
 
 
 def reset_signals():

@@ -117,6 +117,7 @@ module EinhornZygote
         name, value = variable.split("=", 2)
         ENV[name] = name == "LISTEN_PID" ? Process.pid.to_s : value
       end
+      take_stderr(ENV.delete("EINHORN_STDERR_FD"))
       reseed
     end
 
@@ -129,6 +130,15 @@ module EinhornZygote
         io.close
       end
       (ios.size...@reserved).each { |number| IO.for_fd(FIRST_WORKER_FD + number).close }
+    end
+
+    # With --capture-stderr: one of the descriptors is this worker's own stderr.
+    def take_stderr(number)
+      return if number.nil?
+      pipe = IO.for_fd(Integer(number), "w")
+      STDERR.reopen(pipe)
+      STDERR.sync = true
+      pipe.close
     end
 
     # What a Ruby that was just started has.

@@ -1,6 +1,6 @@
 /** What a worker goes through: its ACK, its failure, its end. */
 import * as messages from "./messages.ts";
-import type { Backoff, Cause, Counters, Death, Event, Millis, Worker } from "./model.ts";
+import type { Backoff, Cause, Counters, Death, Event, Millis, Upgrade, Worker } from "./model.ts";
 import { isStopping, readyCount, wasReady } from "./pool.ts";
 import { without } from "./roster.ts";
 import { log, random, set, setWorker, type Turn } from "./turn.ts";
@@ -8,6 +8,18 @@ import { log, random, set, setWorker, type Turn } from "./turn.ts";
 /** Cap: a hundred workers that fail for one passing reason must not wait for hours once it has passed. */
 export const backoffMaxMs = 30_000;
 export const backoffFactor = 1.5;
+/**
+ * A new worker stands in for an old one when it has been ready for an eighth of the time that it took to its ACK, within these
+ * bounds: one that ACKs and falls over at once must not cost an old one its place, and what is slow to start, or starts on a
+ * busy machine, is slow to fall. Starts do not wait for it, so it is paid once an upgrade.
+ */
+export const settleMsMin = 30;
+export const settleMsMax = 100;
+/**
+ * A release has proved itself once one of its workers has stood for `-s` after its ACK, or for this long where that is less: until then
+ * a smooth upgrade tells no old worker to go. Starts do not wait for it either: what takes longer than this anyway takes no longer.
+ */
+export const proveMsMax = 750;
 /** Deaths kept for `status`. */
 export const maxRecentDeaths = 20;
 
@@ -48,7 +60,7 @@ export function bury(turn: Turn, worker: Worker, event: Ending): void {
   if (!state.config.respawn && code !== 0 && state.exitCode === 0) set(turn, { exitCode: code });
   const exited = event.kind === "exited" ? event : { cpuMs: 0, maxRssBytes: 0, lastWords: null };
   const death = remember(turn, worker, cause, expected, exited);
-  if (expected) log(turn, "info", messages.death(death), fields(death));
+  if (expected) log(turn, "info", messages.death(death) + messages.lastWords(death), fields(death));
   else fail(turn, worker, death);
 }
 
@@ -77,14 +89,27 @@ function fail(turn: Turn, worker: Worker, death: Death): void {
     ],
   });
   const { mode } = turn.state;
-  // An ACK followed by a quick death is a bad release just the same.
-  const counts = !death.wasReady || death.upMs <= state.config.respawnMs;
-  if (mode.kind === "upgrading" && worker.generation === state.generation && counts) {
+  if (
+    mode.kind === "upgrading" &&
+    worker.generation === state.generation &&
+    speaksAgainst(turn, mode.upgrade, worker)
+  ) {
     const upgrade = { ...mode.upgrade, deaths: mode.upgrade.deaths + 1, lastDeath: death };
     set(turn, { mode: { kind: "upgrading", upgrade } });
   }
   const next = state.config.respawn ? `; ${messages.nextSpawn(backoff.until - now)}` : "";
-  log(turn, death.wasReady ? "info" : "error", `${messages.death(death)}${next}`, fields(death));
+  log(
+    turn,
+    death.wasReady ? "info" : "error",
+    `${messages.death(death)}${next}${messages.lastWords(death)}`,
+    fields(death),
+  );
+}
+
+/** Does this death of a new worker count as a failure of its release? An ACK followed by a quick death, or by one while it is watched, does. */
+function speaksAgainst({ state, now }: Turn, upgrade: Upgrade, { phase }: Worker): boolean {
+  if (phase.kind !== "ready" || !upgrade.canaryPassed) return true;
+  return now - phase.since <= Math.max(settleMsMax, state.config.respawnMs);
 }
 
 /** At once when it had been up longer than `-s`; else `-s` after its last start, longer with each death before ACK. */
@@ -97,7 +122,9 @@ function nextBackoff(turn: Turn, worker: Worker, death: Death): Backoff {
   const pauseMs = Math.min(backoffMaxMs, state.config.respawnMs * backoffFactor ** deaths);
   // A tenth of jitter once it fails in a row, so that slots that died together do not stay in step.
   const jittered = deaths === 0 ? pauseMs : pauseMs * (1 - random(turn) / 10);
-  const until = death.upMs > state.config.respawnMs ? now : worker.spawnedAt + jittered;
+  // An order to fork that was refused late was nobody's life.
+  const lived = death.cause.kind !== "unspawned" && death.upMs > state.config.respawnMs;
+  const until = lived ? now : worker.spawnedAt + jittered;
   return { slot: worker.slot, generation: worker.generation, deaths, until };
 }
 
@@ -113,14 +140,14 @@ function remember(
     slot: worker.slot,
     generation: worker.generation,
     at: turn.now,
-    // One that could not be started was never up, however long its zygote took to say so.
-    upMs: cause.kind === "unspawned" ? 0 : turn.now - worker.spawnedAt,
+    upMs: turn.now - worker.spawnedAt,
     wasReady: wasReady(worker),
     expected,
     cause,
     cpuMs: exited.cpuMs,
     maxRssBytes: exited.maxRssBytes,
-    lastWords: exited.lastWords,
+    // What one says that served and goes as it was told explains nothing.
+    lastWords: expected && wasReady(worker) ? null : exited.lastWords,
   };
   set(turn, { recentDeaths: [...turn.state.recentDeaths, death].slice(-maxRecentDeaths) });
   return death;

@@ -46,8 +46,12 @@ function hintFor(errno: string): string {
 }
 
 export function death(it: Death): string {
-  const words = it.lastWords ? `\nIts last words on stderr:\n${it.lastWords}` : "";
-  return `${worker(it)} ${cause(it.cause)} after ${duration(it.upMs)}, ${it.wasReady ? "after" : "before"} its ACK${words}`;
+  return `${worker(it)} ${cause(it.cause)} after ${duration(it.upMs)}, ${it.wasReady ? "after" : "before"} its ACK`;
+}
+
+/** What may follow a sentence about a death; empty where nothing is known. */
+export function lastWords(it: Death | null): string {
+  return it?.lastWords ? `\nIts last words on stderr:\n${it.lastWords}` : "";
 }
 
 export function nextSpawn(inMs: Millis): string {

@@ -6,6 +6,7 @@
  * A rule that waits for a moment asks to be woken then (`wake`); there are no timers to lose.
  */
 
+import { proveMsMax, settleMsMax, settleMsMin } from "./life.ts";
 import * as messages from "./messages.ts";
 import type { Worker } from "./model.ts";
 import { census, isPoolReady, isReady, isServing, isStale, isStopping, readyCount } from "./pool.ts";
@@ -41,14 +42,6 @@ export function reconcile(turn: Turn): void {
 }
 
 /**
- * A new worker stands in for an old one when it has been ready for an eighth of the time that it took to its ACK, within these
- * bounds: one that ACKs and falls over at once must not cost an old one its place, and what is slow to start, or starts on a
- * busy machine, is slow to fall. Starts do not wait for it, so it is paid once an upgrade.
- */
-const settleMsMin = 30;
-export const settleMsMax = 100;
-
-/**
  * Tells stale workers to go as far as capacity allows: ready workers never fall below `number` by our doing, or below
  * what there was. A fleet upgrade waits for the whole new generation. A stale worker that is not ready serves nobody.
  */
@@ -58,11 +51,13 @@ function retireStale(turn: Turn): void {
   const { stale } = census(state);
   if (stale.serving === 0) return;
   const settled = settledCurrent(turn);
-  const complete = settled >= state.config.number;
+  // A fleet upgrade is over at once, and asks for ACKs alone.
+  const isProven = state.mode.kind !== "upgrading" || state.mode.upgrade.strategy === "fleet" || hasProved(turn);
+  const complete = isProven && settled >= state.config.number;
   let spare = Math.max(0, settled + stale.ready - state.config.number);
   if (state.mode.kind === "upgrading") {
     const { upgrade } = state.mode;
-    const held = upgrade.paused || !upgrade.canaryPassed || (upgrade.strategy === "fleet" && !complete);
+    const held = !isProven || upgrade.paused || !upgrade.canaryPassed || (upgrade.strategy === "fleet" && !complete);
     // Held back, only what is too many without the new workers goes.
     if (held) spare = Math.max(0, stale.ready - state.config.number);
   }
@@ -84,6 +79,17 @@ function retireStale(turn: Turn): void {
     const message = messages.upgradeProgress(after.current.ready, turn.state.config.number, after.stale.serving);
     announce(turn, turn.state.mode.upgrade, message);
   }
+}
+
+/** Has one of the new workers stood for long enough? */
+function hasProved(turn: Turn): boolean {
+  const since = turn.state.workers.flatMap((worker) =>
+    worker.phase.kind === "ready" && !isStale(turn.state, worker) ? [worker.phase.since] : [],
+  );
+  if (since.length === 0) return false;
+  const dueAt = Math.min(...since) + Math.min(proveMsMax, turn.state.config.respawnMs);
+  if (turn.now < dueAt) wake(turn, dueAt);
+  return turn.now >= dueAt;
 }
 
 /** Ready workers of the wanted kind that have stood for long enough. */

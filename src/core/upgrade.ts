@@ -35,7 +35,7 @@ export function beginUpgrade(turn: Turn, request: UpgradeRequest, launch: Launch
 /** Goes back to the generation before. The rules then stop the new workers and fill up the old ones. */
 export function failUpgrade(turn: Turn, upgrade: Upgrade, reason: string): void {
   const { state, now } = turn;
-  const message = messages.upgradeFailed(reason);
+  const message = messages.upgradeFailed(reason) + messages.lastWords(upgrade.lastDeath);
   log(turn, "error", message, { generation: state.generation });
   for (const asker of upgrade.askers) refuse(turn, asker, message, { lastDeath: upgrade.lastDeath });
   set(turn, {

@@ -48,7 +48,7 @@ export function statusData(state: State, now: Millis): Record<string, unknown> {
       at: undefined,
       agoMs: Math.round(now - death.at),
       upMs: Math.round(death.upMs),
-      text: messages.death(death),
+      text: messages.death(death) + messages.lastWords(death),
     })),
   };
 }
@@ -101,7 +101,8 @@ export function statusText(state: State, now: Millis): string {
     );
   }
   const unexpected = state.recentDeaths.filter((death: Death) => !death.expected).slice(-5);
-  for (const death of unexpected) lines.push(`${messages.duration(now - death.at)} ago: ${messages.death(death)}`);
+  for (const death of unexpected)
+    lines.push(`${messages.duration(now - death.at)} ago: ${messages.death(death)}${messages.lastWords(death)}`);
   return lines.join("\n");
 }
 

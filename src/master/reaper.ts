@@ -18,6 +18,7 @@ export interface ReaperSettings {
   deliver(event: Event): void;
   preload: Preload | null;
   checker: Checker;
+  lastWords(pid: Pid): string | null;
 }
 
 export class Reaper {
@@ -48,7 +49,7 @@ export class Reaper {
       if (worker === undefined) orphans += preload?.died(exit) ? 0 : 1;
       else {
         const oom = exit.signal === "SIGKILL" && worker.phase.kind !== "killed" && this.#oom.claim(now());
-        deliver({ kind: "exited", ...exit, oom, lastWords: null });
+        deliver({ kind: "exited", ...exit, oom, lastWords: this.#settings.lastWords(exit.pid) });
       }
     }
     if (orphans > 0) this.#count(orphans);

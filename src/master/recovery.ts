@@ -14,8 +14,10 @@ export interface Aftermath {
   connections: ConnectionId[];
 }
 
+export type CrashEvent = Extract<Event, { kind: "crashed" }>;
+
 /** The event that tells the core of a crash. */
-export function crashEvent({ state, shell, note, about, connections }: Aftermath): Event {
+export function crashEvent({ state, shell, note, about, connections }: Aftermath): CrashEvent {
   const children = new Set(childPids());
   const known = knownPids(state);
   const strangers = livingChildren().filter((pid) => !known.has(pid));

@@ -2,6 +2,7 @@
 import type { ControlState } from "../control/server.ts";
 import type { Config, Millis } from "../core/model.ts";
 import type { Options } from "../options.ts";
+import { type CaptureState, captureFds } from "../system/capture-state.ts";
 import type { Files } from "../system/files.ts";
 import type { Listener } from "../system/listeners.ts";
 import type { NotifySocket } from "../system/notify-socket.ts";
@@ -24,6 +25,8 @@ export interface Shell {
   files: Files;
   /** Zygotes that live; absent in documents of images before there were any. */
   preload?: PreloadState | null;
+  /** Pipes of workers that have one as stderr. */
+  capture?: CaptureState | null;
   /** With `-m notify`. */
   notify?: NotifySocket | null;
   signals: SignalPipe;
@@ -46,6 +49,7 @@ export function shellFds({
   signals,
   notify,
   preload,
+  capture,
 }: ShellAtStart): Set<number | null | undefined> {
   return new Set([
     ...listeners.flatMap(({ fds }) => fds),
@@ -57,5 +61,6 @@ export function shellFds({
     signals?.write,
     notify?.fd,
     ...preloadFds(preload ?? null),
+    ...captureFds(capture ?? null),
   ]);
 }

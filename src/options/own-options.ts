@@ -58,7 +58,7 @@ export const ownOptions: readonly Option[] = [
   option(
     "--upgrade-max-deaths",
     "N",
-    "Abort an upgrade whose new workers die N times before they are up (3)",
+    "Abort an upgrade whose new workers die N times before or just after their ACK (3)",
     (o, v) => (o.config.upgradeMaxDeaths = read.count(v)),
   ),
   option(
@@ -121,7 +121,7 @@ export const ownOptions: readonly Option[] = [
   option(
     "--capture-stderr",
     null,
-    "Keep the last lines of each worker's stderr for the report of its death",
+    "Relay each worker's stderr and keep its last lines for the report of its death",
     (o) => (o.captureStderr = true),
   ),
   option(

@@ -1,31 +1,16 @@
 /**
  * The master's log on stderr: one line per fact, one write(2) per line, and never a wait. A collector that does not read
  * its pipe must not stop PID 1: what does not fit is kept, up to a limit, then dropped and counted.
- *
- * The descriptor is shared with every worker, and O_NONBLOCK belongs to what is shared (fcntl(2)): it is not touched. Pipes
- * and terminals are opened once more for a description of our own; where that is refused, poll(2) is asked first.
  */
-import { closeSync, constants, fstatSync, openSync, writeSync } from "node:fs";
 import type { Level } from "../core/model.ts";
+import type { Outlet } from "./outlet.ts";
 
 export type Fields = Readonly<Record<string, string | number | boolean | null>>;
-
-/** What the log needs of the reactor (system/reactor.ts). */
-export interface Watcher {
-  watch(fd: number, wanted: { writable: true }, callback: () => void): void;
-  unwatch(fd: number): void;
-}
-
-/** poll(2) with timeout 0, as the addon has it: bit 2 says writable. */
-export type Poll = (order: { fd: number; events: number }) => number;
 
 export interface LogSettings {
   format: "text" | "json";
   level: Level;
-  watcher: Watcher;
-  poll: Poll;
-  /** Default 2. */
-  fd?: number;
+  outlet: Outlet;
   /** Lines an earlier image could not write: what `pending` gave it. */
   pending?: string;
   /** Default 256 KiB. */
@@ -34,17 +19,12 @@ export interface LogSettings {
 
 /** pipe(7): a write of up to PIPE_BUF bytes is not mixed with others', and a pipe that polls writable takes it whole. */
 const maxLineBytes = 4096;
-const writableBit = 2;
 const ranks: Readonly<Record<Level, number>> = { debug: 0, info: 1, error: 2 };
 
 export class Log {
   level: Level;
   readonly #format: "text" | "json";
-  readonly #watcher: Watcher;
-  readonly #poll: Poll;
-  readonly #fd: number;
-  /** Of our own description, O_NONBLOCK; else `#fd` itself, which may block and is polled first. */
-  readonly #own: number | null;
+  readonly #outlet: Outlet;
   readonly #maxPendingBytes: number;
   #pending: Buffer[] = [];
   #pendingBytes = 0;
@@ -54,10 +34,7 @@ export class Log {
   constructor(settings: LogSettings) {
     this.level = settings.level;
     this.#format = settings.format;
-    this.#watcher = settings.watcher;
-    this.#poll = settings.poll;
-    this.#fd = settings.fd ?? 2;
-    this.#own = reopen(this.#fd);
+    this.#outlet = settings.outlet;
     this.#maxPendingBytes = settings.maxPendingBytes ?? 256 * 1024;
     for (const line of (settings.pending ?? "").split(/(?<=\n)/)) if (line !== "") this.#enqueue(Buffer.from(line));
     this.#drain();
@@ -94,13 +71,6 @@ export class Log {
     return text + lost;
   }
 
-  /** Forgets the watch and our own description. Lines written afterwards go nowhere. */
-  close(): void {
-    this.takePending();
-    this.level = "error";
-    if (this.#own !== null) closeSync(this.#own);
-  }
-
   #forget(): void {
     this.#pending = [];
     this.#pendingBytes = 0;
@@ -119,25 +89,13 @@ export class Log {
 
   #drain(): void {
     while (this.#pending[0] !== undefined) {
-      const written = this.#writeSome(this.#pending[0]);
+      const written = this.#outlet.write(this.#pending[0]);
       if (written === 0) break;
       this.#pendingBytes -= written;
       if (written < this.#pending[0].length) this.#pending[0] = this.#pending[0].subarray(written);
       else this.#pending.shift();
     }
     this.#wantWritable(this.#pending.length > 0);
-  }
-
-  /** Bytes written; all of them are gone too when nobody can read them any more. 0: full. */
-  #writeSome(line: Buffer): number {
-    try {
-      if (this.#own !== null) return writeSync(this.#own, line);
-      if ((this.#poll({ fd: this.#fd, events: writableBit }) & writableBit) === 0) return 0;
-      return writeSync(this.#fd, line);
-    } catch (error) {
-      // EPIPE, EBADF, ENOSPC, EIO: there is no other place to say so, and the workers go on.
-      return (error as NodeJS.ErrnoException).code === "EAGAIN" ? 0 : line.length;
-    }
   }
 
   /** Says how much was lost as soon as there is room for it. */
@@ -151,33 +109,18 @@ export class Log {
   #wantWritable(wanted: boolean): void {
     if (wanted === this.#watching) return;
     this.#watching = wanted;
-    const fd = this.#own ?? this.#fd;
-    if (!wanted) return this.#watcher.unwatch(fd);
-    try {
-      this.#watcher.watch(fd, { writable: true }, () => {
-        this.#drain();
-        this.#reportDropped();
-        this.#drain();
-      });
-    } catch {
-      // Closed (EBADF): nothing is ever written there again.
-      this.#watching = false;
-      this.#forget();
-    }
+    if (!wanted) return this.#outlet.forget(this.#continue);
+    if (this.#outlet.whenWritable(this.#continue)) return;
+    // Closed (EBADF): nothing is ever written there again.
+    this.#watching = false;
+    this.#forget();
   }
-}
 
-/** A second description of a pipe or terminal, or null: not one, or not permitted (EACCES; ENXIO for sockets). */
-function reopen(fd: number): number | null {
-  try {
-    // A file has one offset per description: workers and we would write over each other. It never blocks either.
-    const stat = fstatSync(fd);
-    if (!stat.isFIFO() && !stat.isCharacterDevice()) return null;
-    const { O_WRONLY, O_APPEND, O_NONBLOCK, O_NOCTTY } = constants;
-    return openSync(`/proc/self/fd/${fd}`, O_WRONLY | O_APPEND | O_NONBLOCK | O_NOCTTY);
-  } catch {
-    return null;
-  }
+  readonly #continue = (): void => {
+    this.#drain();
+    this.#reportDropped();
+    this.#drain();
+  };
 }
 
 /** At most maxLineBytes: strings that are too long are cut, then the fields left out. */

@@ -23,6 +23,7 @@ export interface PreloadHost {
   now(): Millis;
   execute(order: ZygoteOrder): void;
   adopt(connection: number, pid: Pid): void;
+  captured(pipe: number, pid: Pid): void;
   deliver(event: Event): void;
   kill(pid: Pid): void;
   log(level: Level, message: string): void;
@@ -130,7 +131,7 @@ function zygoteHost(path: string, host: PreloadHost): Omit<ZygoteHost, "changed"
   const collect = () => host.context().options.gcBeforeFork;
   const socketCount = () => {
     const { listeners, options } = host.context();
-    return listeners.length + (options.commandSocketAsFd ? 1 : 0);
+    return listeners.length + (options.commandSocketAsFd ? 1 : 0) + (options.captureStderr ? 1 : 0);
   };
   return {
     ...host,

@@ -25,6 +25,8 @@ export interface SpawnContext {
   listeners: readonly Listener[];
   socketPath: string;
   notifySocket: string | null;
+  /** With `--capture-stderr`: a pipe, or null where it cannot be had. */
+  capture: (() => { id: number; stderr: number } | null) | null;
   /** The soft limit on descriptors that einhorn was started with: Node raised its own before any script ran. */
   nofile: { soft: number; hard: number } | null;
 }
@@ -37,6 +39,10 @@ export interface Outfit {
   deathSignal: number;
   /** With `-g`: our end of the worker's own connection. */
   connection: number | null;
+  /** What becomes its stderr; null: the master's own. */
+  stderr: number | null;
+  /** Which pipe that is (capture.ts). */
+  captured: number | null;
   /** Ours to close when the worker has its copies. */
   close: readonly number[];
 }
@@ -46,6 +52,7 @@ export function outfitWorker(order: { slot: number; generation: number }, contex
   const { backlog } = options.config;
   const fds = listeners.map((listener) => queueOf(listener, bindOf(listener, options), order.slot, backlog));
   const pair = options.commandSocketAsFd ? native.socketPair({ type: sockStream }) : null;
+  const pipe = context.capture?.() ?? null;
   const variables = workerVariables({
     sockets: listeners.map((listener, index) => workerSocket(listener, options, index)),
     masterPid: process.pid,
@@ -61,7 +68,9 @@ export function outfitWorker(order: { slot: number; generation: number }, contex
     variables,
     deathSignal: options.killChildrenOnExit ? deathSignal(options) : 0,
     connection: pair === null ? null : pair[0],
-    close: pair === null ? [] : [pair[1]],
+    stderr: pipe?.stderr ?? null,
+    captured: pipe?.id ?? null,
+    close: [...(pair === null ? [] : [pair[1]]), ...(pipe === null ? [] : [pipe.stderr])],
   };
 }
 
@@ -91,8 +100,15 @@ function ownsTerminal({ config }: Options): boolean {
   return terminal !== "0" && foreground === group;
 }
 
-/** The worker's pid, and with `-g` our end of its own connection. Throws {code, syscall} when it cannot be executed. */
-export function spawnWorker(order: SpawnOrder, context: SpawnContext): { pid: Pid; connection: number | null } {
+/** What the master has of a worker that it started. */
+export interface Started {
+  pid: Pid;
+  connection: number | null;
+  captured: number | null;
+}
+
+/** Throws {code, syscall} when it cannot be executed. */
+export function spawnWorker(order: SpawnOrder, context: SpawnContext): Started {
   const outfit = outfitWorker(order, context);
   const { launch } = order;
   try {
@@ -102,10 +118,11 @@ export function spawnWorker(order: SpawnOrder, context: SpawnContext): { pid: Pi
       args: launch.argv,
       env: [...inheritedVariables(launch.env), ...outfit.variables],
       fds: outfit.fds,
+      stdio: [null, null, outfit.stderr],
       // Job control: a shell or an editor must own the terminal. Only one process can, and only where it is not replaced.
       ...(ownsTerminal(context.options) ? { foregroundOf: 0 } : {}),
     });
-    return { pid, connection: outfit.connection };
+    return { pid, connection: outfit.connection, captured: outfit.captured };
   } catch (error) {
     if (outfit.connection !== null) closeSync(outfit.connection);
     throw error;

@@ -37,6 +37,8 @@ export interface ZygoteHost {
   launchOf(generation: Generation): Launch | undefined;
   /** The worker's own connection (`-g`) can be listened to. */
   adopt(connection: number, pid: Pid): void;
+  /** Whose stderr this pipe is (`--capture-stderr`). */
+  captured(pipe: number, pid: Pid): void;
   deliver(event: Event): void;
   /** Something may be otherwise than it was. */
   changed(): void;
@@ -58,21 +60,35 @@ export function sendOrders(place: Place, host: ZygoteHost): void {
   }
 }
 
+/** The kernel's lack of memory passes: as where the connection is full, the order is sent again. */
+const passing: ReadonlySet<string | undefined> = new Set(["ENOMEM", "ENOBUFS"]);
+
 /** False when nothing more can be sent now. */
 function sendOne(place: Place, zygote: Zygote, order: Order, host: ZygoteHost): boolean {
-  const outfit = host.outfit(order);
+  let outfit: Outfit;
+  try {
+    outfit = host.outfit(order);
+  } catch (error) {
+    // As after a failed clone(2): the worker is ordered again in its time.
+    const { code = "EUNKNOWN", syscall = "fork" } = error as NodeJS.ErrnoException;
+    place.orders = place.orders.filter((other) => other !== order);
+    host.deliver({ kind: "unspawned", id: order.id, errno: code, syscall });
+    return false;
+  }
   let sent = false;
   try {
     sent = orderFork(zygote.fd, { id: order.id, ...outfit });
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     // Its end is on its way; anything else (EMSGSIZE, ETOOMANYREFS) would come again.
-    if (code !== "EPIPE" && code !== "ECONNRESET") condemn(place, `the zygote cannot be asked to fork: ${code}`, host);
+    if (code !== "EPIPE" && code !== "ECONNRESET" && !passing.has(code))
+      condemn(place, `the zygote cannot be asked to fork: ${code}`, host);
   }
   for (const fd of outfit.close) closeSync(fd);
   if (sent) {
     order.sentAt = host.now();
     order.connection = outfit.connection;
+    order.captured = outfit.captured;
   } else if (outfit.connection !== null) closeSync(outfit.connection);
   return sent;
 }
@@ -103,7 +119,8 @@ function welcome(place: Place, zygote: Zygote, { id, pid }: { id: number; pid: P
   const order = take(place, id);
   // Ordered in a turn that ended in a crash: its slot has been ordered again.
   if (order === null) return host.kill(pid);
-  const { connection, slot, generation } = order;
+  const { connection, captured, slot, generation } = order;
+  if (captured !== null) host.captured(captured, pid);
   host.surely({ pid, slot, generation }, () => host.deliver({ kind: "spawned", id, pid }));
   if (connection !== null) host.adopt(connection, pid);
 }

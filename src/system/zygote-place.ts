@@ -18,6 +18,8 @@ export interface Order {
   sentAt: Millis | null;
   /** With `-g`: our end of the worker's own connection. */
   connection: number | null;
+  /** With `--capture-stderr`: the pipe that is its stderr. */
+  captured: number | null;
 }
 
 export interface Zygote {

@@ -59,9 +59,17 @@ export function startZygote(o: {
 /** False when it cannot be sent now. */
 export function orderFork(
   fd: number,
-  o: { id: number; deathSignal: number; variables: readonly string[]; fds: readonly number[] },
+  o: {
+    id: number;
+    deathSignal: number;
+    variables: readonly string[];
+    fds: readonly number[];
+    stderr: number | null;
+  },
 ): boolean {
-  return tell(fd, ["fork", String(o.id), String(o.deathSignal), ...o.variables], o.fds);
+  const words = ["fork", String(o.id), String(o.deathSignal), ...o.variables];
+  if (o.stderr === null) return tell(fd, words, o.fds);
+  return tell(fd, [...words, `EINHORN_STDERR_FD=${firstWorkerFd + o.fds.length}`], [...o.fds, o.stderr]);
 }
 
 function tell(fd: number, words: readonly string[], fds: readonly number[]): boolean {
@@ -87,7 +95,8 @@ export function hear(fd: number): Word | null {
   } catch (error) {
     // The other end was closed with something of ours unread.
     if ((error as NodeJS.ErrnoException).code === "ECONNRESET") return { kind: "end" };
-    throw error;
+    // ENOMEM, ENOBUFS: what was said is still there, and the reactor comes again.
+    return null;
   }
   if (message === null) return null;
   for (const stray of message.fds) closeSync(stray);

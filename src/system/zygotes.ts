@@ -39,7 +39,7 @@ export class Zygotes {
     if (place.zygote === null && place.reason === null) this.#start(place, order.launch);
     if (place.reason !== null) return false;
     const { id, slot, generation } = order;
-    place.orders.push({ id, slot, generation, sentAt: null, connection: null });
+    place.orders.push({ id, slot, generation, sentAt: null, connection: null, captured: null });
     sendOrders(place, this.#host);
     this.#arm();
     return true;

@@ -31,7 +31,8 @@ test("einhornsh upgrade under load replaces the code in the same PID 1 and loses
 });
 
 test("twenty upgrades in a row under load lose no request", async () => {
-  await using app = await startEinhorn();
+  // No second for each release to stand before the old workers go.
+  await using app = await startEinhorn({ options: ["-s", "0.1", ...PLAIN] });
   const before = await app.identity();
   const load = startLoad({ host: app.host, port: app.port(), concurrency: 2 });
   for (let round = 1; round <= 20; round += 1) {

@@ -2,8 +2,8 @@
 
 import { readCommand } from "../../src/core/commands.ts";
 import { initialState } from "../../src/core/initial.ts";
+import { proveMsMax } from "../../src/core/life.ts";
 import type { Asker, Config, Effect, Event, Launch, Millis, Pid, State, Worker } from "../../src/core/model.ts";
-import { settleMsMax } from "../../src/core/reconcile.ts";
 import { step } from "../../src/core/step.ts";
 
 export const plainConfig: Config = {
@@ -49,7 +49,7 @@ export class Pool {
   wakeAt: Millis | null = null;
   /** Everything ordered since the last `take`. */
   effects: Effect[] = [];
-  /** The errno with which the kernel refuses to start workers; null: it starts them; "later": a zygote will tell. */
+  /** The errno with which the kernel refuses to start workers; null: it starts them. */
   refusal: string | null = null;
   #nextPid = 100;
   #nextRequest = 1;
@@ -67,7 +67,7 @@ export class Pool {
     if (wakeAt !== undefined) this.wakeAt = wakeAt;
     this.effects.push(...effects);
     for (const effect of effects) {
-      if (effect.kind !== "spawn" || this.refusal === "later") continue;
+      if (effect.kind !== "spawn") continue;
       const { id } = effect;
       if (this.refusal === null) this.deliver({ kind: "spawned", id, pid: this.#nextPid++ });
       else this.deliver({ kind: "unspawned", id, errno: this.refusal, syscall: "vfork" });
@@ -97,7 +97,7 @@ export class Pool {
 
   /** All ACK and stand for long enough to be relied on. */
   settle(): this {
-    return this.ackAll().pass(settleMsMax);
+    return this.ackAll().pass(proveMsMax);
   }
 
   die(pid: Pid, how: { code?: number; signal?: string; oom?: boolean } = { code: 1 }): this {

@@ -60,6 +60,16 @@ describe("respawning", () => {
     assert.equal(pool.workers().length, 1);
   });
 
+  // Seed 50505: the refusal came so late that the slot counted as one that had lived.
+  test("not at once when the order to fork was refused late", () => {
+    const pool = new Pool({ number: 1 });
+    const [ordered] = pool.workers();
+    pool.pass(1200).deliver({ kind: "unspawned", id: ordered?.id ?? 0, errno: "EAGAIN", syscall: "fork" });
+    assert.equal(pool.workers().length, 0);
+    pool.pass(300);
+    assert.equal(pool.workers().length, 1);
+  });
+
   test("later with every death before ACK in a row, up to 30 s, and anew after an ACK", () => {
     const pool = new Pool({ number: 1 });
     const pauses: number[] = [];
@@ -126,21 +136,6 @@ describe("respawning", () => {
       assert.equal(pool.pids("ready").length, 2);
     });
   }
-
-  test("a start that a zygote could not make after it had loaded for long was never up: it is tried again later", () => {
-    const pool = new Pool({ number: 1, respawnMs: 1000 }).ackAll();
-    pool.refusal = "later";
-    pool.pass(5000).die(100).pass(0);
-    const [order] = pool.workers(({ phase }) => phase.kind === "spawning");
-    pool.pass(1200).take();
-    pool.deliver({ kind: "unspawned", id: order?.id as number, errno: "EAGAIN", syscall: "fork" });
-    assert.deepEqual(
-      pool.take().filter(({ kind }) => kind === "spawn"),
-      [],
-    );
-    pool.pass(300);
-    assert.equal(pool.take().filter(({ kind }) => kind === "spawn").length, 1);
-  });
 
   for (const [signal, end, code] of [
     ["SIGTERM", { signal: "SIGTERM" }, 143],
@@ -241,6 +236,30 @@ describe("a smooth upgrade", () => {
     assert.equal(pool.lastReply(asker)?.error, true);
   });
 
+  for (const [bootMs, livedMs] of [
+    [10, 500],
+    [1_000, 500],
+    [5_000, 700],
+  ] as const) {
+    test(`keeps every old worker while new ones need ${bootMs} ms to ACK and die ${livedMs} ms later, and fails`, () => {
+      const pool = new Pool({ number: 3, maxUnacked: 2 }).ackAll().ackAll().pass(60_000);
+      const asker = pool.upgrade();
+      for (let deaths = 0; deaths < 3; ) {
+        pool.pass(bootMs).ackAll().pass(livedMs);
+        assert.deepEqual(pool.pids("told"), []);
+        const serving = pool.workers(({ generation, phase }) => generation === 1 && phase.kind === "ready");
+        for (const { pid } of serving.slice(0, 3 - deaths)) pool.die(pid as number, { code: 1 });
+        deaths += serving.length;
+      }
+      const old = pool.workers(({ generation, phase }) => generation === 0 && phase.kind === "ready");
+      assert.deepEqual(
+        old.map(({ pid }) => pid),
+        [100, 101, 102],
+      );
+      assert.match(pool.lastReply(asker)?.message ?? "", /3 new workers failed.*after its ACK/);
+    });
+  }
+
   test("fails after --upgrade-max-deaths deaths, with the last one's cause, and the old workers stay", () => {
     const pool = new Pool({ number: 2, upgradeMaxDeaths: 2 }).ackAll();
     const asker = pool.upgrade();
@@ -308,6 +327,22 @@ describe("a smooth upgrade", () => {
     pool.die(pool.workers(({ generation }) => generation === 1)[0]?.pid as number, { code: 9 });
     assert.equal(pool.lastReply(asker)?.error, true);
     assert.equal(pool.pids("ready").length, 3);
+  });
+
+  test("with a canary that dies late in its soak is given up too", () => {
+    const pool = new Pool({ number: 3 }).ackAll();
+    const asker = pool.upgrade("upgrade", "--canary", "1", "--soak", "30");
+    pool.settle().pass(20_000);
+    pool.die(pool.workers(({ generation }) => generation === 1)[0]?.pid as number, { code: 9 });
+    assert.match(pool.lastReply(asker)?.message ?? "", /exited with code 9/);
+    assert.equal(pool.pids("ready").length, 3);
+  });
+
+  test("that has all its new workers is not timed out while they prove themselves", () => {
+    const pool = new Pool({ number: 2, upgradeTimeoutMs: 700 }).ackAll();
+    const asker = pool.upgrade();
+    pool.pass(500).settle();
+    assert.equal(pool.lastReply(asker)?.message, "Upgrade done");
   });
 
   test("pauses and goes on", () => {

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import { type TestContext, test } from "node:test";
-import { fixture, get, type Master, root, startMaster } from "../support/master.ts";
+import { fixture, get, type Master, root, type Status, startMaster } from "../support/master.ts";
 import { underLoad } from "../support/under-load.ts";
 
 const BIND = ["-b", "127.0.0.1:0", "-m", "manual", "-n", "2"];
@@ -19,7 +19,9 @@ async function refuses(master: Master, reason: RegExp): Promise<void> {
   const upgrade = await master.sh("upgrade");
   assert.equal(upgrade.code, 1, `exit code of einhornsh; it said: ${upgrade.stdout}${upgrade.stderr}`);
   assert.match(upgrade.stdout + upgrade.stderr, reason);
-  const after = await master.status();
+  // The new ones that still end are not of interest.
+  const isOver = ({ workers }: Status) => workers.every(({ generation }) => generation === before[0]?.generation);
+  const after = await master.until(isOver, "the new workers are gone");
   assert.deepEqual(
     after.workers.map((worker) => worker.pid),
     before.map((worker) => worker.pid),
@@ -84,6 +86,19 @@ test("new code that dies before its ACK: the upgrade fails after three deaths, a
   fs.writeFileSync(version, "good");
   const upgrade = await master.sh("upgrade");
   assert.equal(upgrade.code, 0, upgrade.stderr);
+  assert.deepEqual((await load.stop()).errors, []);
+});
+
+test("new code that ACKs and dies half a second later: no old worker has gone, and no request fails", async (t) => {
+  const version = path.join(temporary(t), "version");
+  fs.writeFileSync(version, "good");
+  const args = ["-b", "127.0.0.1:0", "-m", "manual", "-n", "4", "--max-unacked", "2"];
+  const program = [fixture("dies-as-told.pl")];
+  const master = await startMaster(t, { args, program, env: { VERSION_FILE: version } });
+  const load = underLoad(t, { port: await master.port() });
+  fs.writeFileSync(version, "late");
+  await refuses(master, /3 new workers failed.*exited with code 8.*after its ACK/s);
+  await load.served(20);
   assert.deepEqual((await load.stop()).errors, []);
 });
 

@@ -12,14 +12,20 @@ import { fixture, type Master, startMaster } from "../support/master.ts";
 import { underLoad } from "../support/under-load.ts";
 
 const BIND = ["-b", "127.0.0.1:0", "-m", "manual"];
+/** How long a new release must stand before old workers go: no second for each of many upgrades. */
+const SOON = ["-s", "0.1"];
 
-async function serving(t: TestContext, number: number): Promise<{ master: Master; load: Load; version: string }> {
+async function serving(
+  t: TestContext,
+  number: number,
+  args: readonly string[] = [],
+): Promise<{ master: Master; load: Load; version: string }> {
   const directory = fs.mkdtempSync("/tmp/einhorn-version-");
   t.after(() => fs.rmSync(directory, { recursive: true }));
   const version = path.join(directory, "version");
   fs.writeFileSync(version, "v1");
   const master = await startMaster(t, {
-    args: [...BIND, "-n", String(number)],
+    args: [...BIND, ...args, "-n", String(number)],
     program: [fixture("http-server.pl")],
     env: { VERSION_FILE: version },
   });
@@ -38,7 +44,7 @@ const bodiesOf = (bodies: ReadonlyMap<string, number>, key: string): Set<string 
   new Set([...bodies.keys()].map((body) => new RegExp(`${key}=(\\S+)`).exec(body)?.[1]));
 
 test("a hundred smooth upgrades in a row fail no request", async (t) => {
-  const { master, load } = await serving(t, 4);
+  const { master, load } = await serving(t, 4, SOON);
   const { pid } = master;
   for (let upgrade = 1; upgrade <= 100; upgrade += 1) {
     const reply = await master.ask("upgrade");
@@ -74,7 +80,7 @@ test("new code is what the workers run after an upgrade, and not before", async 
 });
 
 test("fleet upgrades fail no request, and the old workers go only when all new ones are ready", async (t) => {
-  const { master, load } = await serving(t, 4);
+  const { master, load } = await serving(t, 4, SOON);
   for (let upgrade = 1; upgrade <= 10; upgrade += 1) {
     const before = new Set((await master.workers()).map((worker) => worker.pid));
     const reply = await master.ask("upgrade_fleet");
@@ -122,7 +128,10 @@ test("a killed worker costs at most the request that it was answering", async (t
 });
 
 test("kept connections to Node's HTTP server survive upgrades", async (t) => {
-  const master = await startMaster(t, { args: [...BIND, "-n", "2"], program: ["node", fixture("http-server.mjs")] });
+  const master = await startMaster(t, {
+    args: [...BIND, ...SOON, "-n", "2"],
+    program: ["node", fixture("http-server.mjs")],
+  });
   const port = await master.port();
   const kept = underLoad(t, { port, keepAlive: true });
   const fresh = underLoad(t, { port, concurrency: 2 });

@@ -261,6 +261,25 @@ export class Checks {
     if (left < state.config.number) {
       this.#fail(`ready worker ${process.pid} was told to go, which leaves ${left} ready of ${state.config.number}`);
     }
+    this.#newOnesProved(state, worker);
+  }
+
+  /** No old worker gives way to a release of which nobody has stood for a while. */
+  #newOnesProved(state: State, told: Worker): void {
+    if (told.generation >= state.generation) return;
+    const { mode, lastUpgrade } = state;
+    if ((mode.kind === "upgrading" ? mode.upgrade : lastUpgrade)?.strategy === "fleet") return;
+    const old = state.workers.filter((worker) => ready(worker) && worker.generation !== state.generation);
+    if (old.length >= state.config.number) return;
+    const { now } = this.#world;
+    const proved = state.workers.some(
+      ({ generation, phase, spawnedAt, ackMs }) =>
+        generation === state.generation &&
+        // One that was told in this very turn, as there were too many, was looked at before.
+        (phase.kind === "ready" || (phase.kind === "told" && phase.since === now)) &&
+        spawnedAt + (ackMs ?? Number.POSITIVE_INFINITY) + Math.min(750, state.config.respawnMs) <= now,
+    );
+    if (!proved) this.#fail(`worker ${told.pid} was told to go for a release that has not proved itself`);
   }
 
   buried(process: Process): void {

@@ -5,7 +5,16 @@ import type { World } from "./world.ts";
 export type SpawnEffect = Extract<Effect, { kind: "spawn" }>;
 
 /** How the code of one generation behaves; `Launch.env.RELEASE` carries it. */
-export const releases = ["good", "slow", "dies-at-start", "never-acks", "acks-then-dies", "missing", "flaky"] as const;
+export const releases = [
+  "good",
+  "slow",
+  "dies-at-start",
+  "never-acks",
+  "acks-then-dies",
+  "dies-later",
+  "missing",
+  "flaky",
+] as const;
 export type Release = (typeof releases)[number];
 
 export interface Process {
@@ -136,6 +145,7 @@ export class Kernel {
     if (release === "dies-at-start") Object.assign(process, { ackAt: null, endAt: now + 1 + chance.below(50) });
     if (release === "never-acks") process.ackAt = null;
     if (release === "acks-then-dies") process.endAt = now + bootMs + 1 + chance.below(20);
+    if (release === "dies-later") process.endAt = now + bootMs + 1 + chance.below(900);
     if (release === "flaky" && chance.oneIn(2) && !calm) process.endAt = now + chance.below(3000);
     return process;
   }

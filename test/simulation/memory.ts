@@ -52,6 +52,7 @@ export class Kept {
     this.#keeper = new code.Keeper(state, {
       shell: () => ({ control: { listener: null, nextId: 1, connections: [] } }),
       connectionChanges: () => [],
+      captureChanges: () => [],
       changingShell: () => ({}),
     });
     this.#keeper.expect(heard);

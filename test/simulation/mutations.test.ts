@@ -29,6 +29,18 @@ const mutations: readonly Mutation[] = [
     from: "settled + stale.ready - state.config.number)",
     to: "settled + stale.ready - state.config.number + 1)",
   },
+  {
+    name: "an upgrade retires old workers for a release that has not proved itself",
+    file: "core/reconcile.ts",
+    from: "const held = !isProven || ",
+    to: "const held = ",
+  },
+  {
+    name: "a new worker that dies after its ACK speaks for its release",
+    file: "core/life.ts",
+    from: "return now - phase.since <= Math.max(settleMsMax, state.config.respawnMs);",
+    to: "return false;",
+  },
   { name: "too many workers stay", file: "core/reconcile.ts", from: "  retireExcess,\n", to: "" },
   { name: "an upgrade never ends", file: "core/reconcile.ts", from: "  completeUpgrade,\n", to: "" },
   { name: "a stop does not tell the workers", file: "core/reconcile.ts", from: "  tellAll,\n", to: "" },
@@ -142,7 +154,7 @@ async function codeWith(mutation: Mutation): Promise<Code> {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "einhorn-mutation-"));
   try {
     fs.cpSync(path.join(source, "core"), path.join(folder, "core"), { recursive: true });
-    for (const file of ["supervisor.ts", "ports.ts", "keeping.ts", "system/journal.ts"])
+    for (const file of ["supervisor.ts", "ports.ts", "keeping.ts", "system/journal.ts", "system/capture-state.ts"])
       fs.cpSync(path.join(source, file), path.join(folder, file));
     const file = path.join(folder, mutation.file);
     const text = fs.readFileSync(file, "utf8");
@@ -152,7 +164,7 @@ async function codeWith(mutation: Mutation): Promise<Code> {
       text.replace(mutation.from, () => mutation.to),
     );
     const load = (name: string) => import(pathToFileURL(path.join(folder, name)).href);
-    const parts = ["supervisor.ts", "keeping.ts", "system/journal.ts"];
+    const parts = ["supervisor.ts", "keeping.ts", "system/journal.ts", "system/capture-state.ts"];
     parts.push(...["initial", "handover", "commands"].map((name) => `core/${name}.ts`));
     return Object.assign({}, ...(await Promise.all(parts.map(load)))) as Code;
   } finally {

@@ -17,13 +17,14 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { Log, type LogSettings } from "../../src/system/log.ts";
 import { native } from "../../src/system/native.ts";
+import { Outlet } from "../../src/system/outlet.ts";
 import { unwatch, watch } from "../../src/system/reactor.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "einhorn-log-"));
 chmodSync(directory, 0o755);
 after(() => rmSync(directory, { recursive: true }));
 
-const poll = native.poll.bind(native);
+const outletOf = (fd: number) => new Outlet({ watcher: { watch, unwatch }, poll: native.poll, fd });
 const fixture = join(import.meta.dirname, "../fixtures/logs-more-than-fits.ts");
 let files = 0;
 
@@ -38,7 +39,7 @@ function newFile(content = ""): string {
 function written(settings: Partial<LogSettings>, use: (log: Log) => void): string {
   const path = newFile();
   const fd = openSync(path, "a");
-  use(new Log({ format: "text", level: "info", watcher: { watch, unwatch }, poll, fd, ...settings }));
+  use(new Log({ format: "text", level: "info", outlet: outletOf(fd), ...settings }));
   closeSync(fd);
   return readFileSync(path, "utf8");
 }
@@ -105,7 +106,7 @@ test("lines that an earlier image could not write come first", () => {
 test("a file that workers share is appended to, through the same description", () => {
   const path = newFile("");
   const fd = openSync(path, "w");
-  const log = new Log({ format: "text", level: "info", watcher: { watch, unwatch }, poll, fd });
+  const log = new Log({ format: "text", level: "info", outlet: outletOf(fd) });
   log.info("first");
   execFileSync("sh", ["-c", "echo second >&2"], { stdio: ["ignore", "ignore", fd] });
   log.info("third");
@@ -115,7 +116,7 @@ test("a file that workers share is appended to, through the same description", (
 
 test("a closed descriptor is not a reason to throw", () => {
   const fd = openSync(newFile(), "a");
-  const log = new Log({ format: "text", level: "info", watcher: { watch, unwatch }, poll, fd });
+  const log = new Log({ format: "text", level: "info", outlet: outletOf(fd) });
   closeSync(fd);
   log.info("x");
   log.info("y");
@@ -206,13 +207,12 @@ test("nor does a socket", async () => {
 
 test("a reader that went away is not a reason to throw", () => {
   const { reader, writer } = fifo();
-  const log = new Log({ format: "text", level: "info", watcher: { watch, unwatch }, poll, fd: writer });
+  const log = new Log({ format: "text", level: "info", outlet: outletOf(writer) });
   closeSync(reader);
   log.info("x");
   log.info("y");
   assert.equal(log.takePending(), "");
   closeSync(writer);
-  log.close();
 });
 
 test("what is not written is handed over, with the number of the lost", () => {
@@ -220,9 +220,7 @@ test("what is not written is handed over, with the number of the lost", () => {
   const log = new Log({
     format: "text",
     level: "info",
-    watcher: { watch, unwatch },
-    poll,
-    fd: writer,
+    outlet: outletOf(writer),
     maxPendingBytes: 5000,
   });
   for (let n = 0; n < 100; n++) log.info(`line ${n} ${"x".repeat(2000)}`);
@@ -230,5 +228,4 @@ test("what is not written is handed over, with the number of the lost", () => {
   assert.match(pending, /line \d+ x+\n.*log lines were lost: stderr was not read lost=\d+\n$/);
   assert.equal(log.takePending(), "");
   for (const fd of [reader, writer]) closeSync(fd);
-  log.close();
 });

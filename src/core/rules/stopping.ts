@@ -18,7 +18,7 @@ export function giveUp(turn: Turn): void {
   log(
     turn,
     "error",
-    `Giving up: ${state.deathsInRow} deaths in a row before an ACK${last ? `; the last: ${messages.death(last)}` : ""}`,
+    `Giving up: ${state.deathsInRow} deaths in a row before an ACK${last ? `; the last: ${messages.death(last)}${messages.lastWords(last)}` : ""}`,
   );
   turn.effects.push({ kind: "announce", state: "STOPPING=1" });
   set(turn, {

@@ -25,7 +25,9 @@ export function judgeUpgrade(turn: Turn): void {
   const { config } = state;
   const { current } = census(state);
   if (upgrade.deaths >= config.upgradeMaxDeaths) return failUpgrade(turn, upgrade, messages.upgradeDied(upgrade));
-  if (config.upgradeTimeoutMs !== null && !upgrade.paused) {
+  // What is left then is to see that they stay.
+  const isUp = upgrade.canaryPassed && current.ready >= config.number;
+  if (config.upgradeTimeoutMs !== null && !upgrade.paused && !isUp) {
     const dueAt = upgrade.startedAt + config.upgradeTimeoutMs;
     if (now >= dueAt) {
       return failUpgrade(
