@@ -333,8 +333,9 @@ export class Checks {
       if (!this.#failureCodes.has(code) && code !== 0) this.#fail(`no worker ended with exit code ${code}`);
       return;
     }
-    const gaveUp = config.giveUpAfter !== null && this.#failureCodes.size > 0;
-    if (code === 0 ? stopRequests === 0 && !mayHaveStopped : !gaveUp) this.#fail(`ended with exit code ${code}`);
+    // Giving up ends with 1 where the last worker ended with 0 before its ACK.
+    const mayGiveUp = config.giveUpAfter !== null && (code === 1 || this.#failureCodes.has(code));
+    if (code === 0 ? stopRequests === 0 && !mayHaveStopped : !mayGiveUp) this.#fail(`ended with exit code ${code}`);
   }
 
   settled(): void {
