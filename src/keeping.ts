@@ -104,13 +104,13 @@ export class Keeper {
   }
 }
 
-function nameOf(event: Event): string {
-  return `pending/${JSON.stringify(event)}`;
-}
-
 /** A thousand connections with half a request each must not be in memory once more. */
 function remembered(text: string): string | null {
   return text.length <= 1024 ? text : null;
+}
+
+function nameOf(event: Event): string {
+  return `pending/${JSON.stringify(event)}`;
 }
 
 /** What was heard, but not what it changed. */

@@ -164,7 +164,7 @@ async function codeWith(mutation: Mutation): Promise<Code> {
       text.replace(mutation.from, () => mutation.to),
     );
     const load = (name: string) => import(pathToFileURL(path.join(folder, name)).href);
-    const parts = ["supervisor.ts", "keeping.ts", "system/journal.ts", "system/capture-state.ts"];
+    const parts = ["supervisor.ts", "keeping.ts", "system/journal.ts"];
     parts.push(...["initial", "handover", "commands"].map((name) => `core/${name}.ts`));
     return Object.assign({}, ...(await Promise.all(parts.map(load)))) as Code;
   } finally {
