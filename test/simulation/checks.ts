@@ -98,9 +98,9 @@ export class Checks {
   }
 
   afterStep(): void {
-    const { state, config } = this.#world;
+    const { state } = this.#world;
     this.#forgetPacing(state.generation);
-    if (state.config.respawnMs !== config.respawnMs) this.#paceChanged = true;
+    this.#noticePace();
     this.#slotsAreUnique(state);
     this.#tableMatchesKernel(state);
     this.#readyMeansAcked(state);
@@ -208,8 +208,14 @@ export class Checks {
     this.#setSlotInTurn(order, { died: { upMs: 0 }, failures: failures + 1 });
   }
 
+  #noticePace(): void {
+    const { state, config } = this.#world;
+    if (state.config.respawnMs !== config.respawnMs) this.#paceChanged = true;
+  }
+
   spawning(order: SpawnEffect): void {
     const { state, now } = this.#world;
+    this.#noticePace();
     if (state.mode.kind === "stopping" && now > state.mode.since) this.#fail("started a worker while stopping");
     this.#limitsHold(state);
     this.#forgetPacing(order.generation);
