@@ -336,7 +336,8 @@ export class Checks {
     const { stopRequests, mayHaveStopped, quit, surrendered, config } = this.#world;
     if ((code === 1 && quit) || (code === 70 && surrendered)) return;
     if (!config.respawn) {
-      if (!this.#failureCodes.has(code) && code !== 0) this.#fail(`no worker ended with exit code ${code}`);
+      if (code !== 0 && !this.#failureCodes.has(code) && !(code === 1 && config.giveUpAfter !== null))
+        this.#fail(`no worker ended with exit code ${code}`);
       return;
     }
     // Giving up ends with 1 where the last worker ended with 0 before its ACK.
