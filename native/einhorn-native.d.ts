@@ -73,15 +73,10 @@ export interface Native {
   write(o: { fd: number; buffer: Uint8Array }): number;
   /**
    * read(2) from `from` and write(2) of the same to `to`; no signal is handled in between. `length` is 0 at the end and -1 for EAGAIN.
-   * What nobody can ever take (EPIPE) counts as written. null: `to` takes nothing now (poll(2)), so nothing was read. With `line`
-   * (default false) at most to the end of a line.
+   * What nobody can ever take (EPIPE) counts as written. null: `to` takes nothing now (poll(2)), so nothing was read. Lines that
+   * fit into half the buffer are whole.
    */
-  relay(o: {
-    from: number;
-    to: number;
-    buffer: Uint8Array;
-    line?: boolean;
-  }): { length: number; written: number } | null;
+  relay(o: { from: number; to: number; buffer: Uint8Array }): { length: number; written: number } | null;
   /** recvmsg with credentials (SO_PASSCRED must be on): null for EAGAIN. Descriptors passed along (SCM_RIGHTS) are returned, inheritable. */
   receive(o: {
     fd: number;

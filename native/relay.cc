@@ -6,15 +6,16 @@
 
 namespace {
 
-/** Not beyond the end of a line: byte by byte, as a pipe takes nothing back. */
-ssize_t readLine(int from, const Bytes& buffer) {
-  size_t length = 0;
-  while (length < buffer.length && (length == 0 || buffer.data[length - 1] != '\n')) {
-    ssize_t got = retry([&] { return read(from, buffer.data + length, 1); });
-    if (got <= 0 && length == 0) return got;
-    if (got <= 0) break;
+/** Half of what fits, and then to the end of the line: byte by byte, as a pipe takes nothing back. */
+ssize_t readLines(int from, const Bytes& buffer) {
+  size_t half = buffer.length / 2;
+  ssize_t got = retry([&] { return read(from, buffer.data, half); });
+  if (got <= 0) return got;
+  size_t length = static_cast<size_t>(got);
+  // Less is all there was, and whoever writes half a line means it.
+  if (length < half) return got;
+  while (length < buffer.length && buffer.data[length - 1] != '\n' && retry([&] { return read(from, buffer.data + length, 1); }) == 1)
     length++;
-  }
   return static_cast<ssize_t>(length);
 }
 
@@ -28,7 +29,7 @@ Napi::Value relay(Call& call) {
   const uint64_t all = ~0ull;
   uint64_t before = 0;
   syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, 8);
-  ssize_t length = call.flag("line") ? readLine(from, buffer) : retry([&] { return read(from, buffer.data, buffer.length); });
+  ssize_t length = readLines(from, buffer);
   int readError = errno;
   ssize_t written = length <= 0 ? 0 : retry([&] { return write(to, buffer.data, static_cast<size_t>(length)); });
   // Who shares it was faster: later. Anything else (EPIPE, ENOSPC): nobody will ever take it.

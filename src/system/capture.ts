@@ -36,7 +36,7 @@ export interface CaptureSettings {
   trouble(message: string): void;
 }
 
-/** A pipe that polls writable takes this much whole (pipe(7), PIPE_BUF): lines of workers are mixed as they would be without us. */
+/** A pipe that polls writable takes this much whole (pipe(7), PIPE_BUF): no line of half of it is ever mixed with another's. */
 const chunkBytes = 4096;
 /** Taken from one worker before others have their turn. */
 const chunksAtOnce = 16;
@@ -56,7 +56,7 @@ export class Capture {
   #nextId = 1;
   readonly #changed = new Set<number | "rest">();
   readonly #buffer = Buffer.alloc(chunkBytes);
-  /** Not watched while stderr is full; the first of them is in the middle of a line. */
+  /** Not watched while stderr is full. */
   readonly #parked = new Set<Pipe>();
   #rest: Buffer;
   #isWaiting = false;
@@ -176,27 +176,26 @@ export class Capture {
   }
 
   #readable(pipe: Pipe): void {
-    // Who is in the middle of a line comes first.
+    // First come, first served.
     if (this.#parked.size > 0) this.#park(pipe);
     else this.#pump(pipe, chunksAtOnce);
   }
 
-  /** At most so many chunks, and then to the end of the line. */
+  /** At most so many chunks. */
   #pump(pipe: Pipe, chunks: number): Outcome {
     let outcome: Outcome = "more";
-    for (let left = chunks; left >= 0 && outcome === "more"; left -= 1) outcome = this.#move(pipe, left === 0);
+    for (let left = chunks; left > 0 && outcome === "more"; left -= 1) outcome = this.#move(pipe);
     if (outcome === "end") this.#close(pipe);
     if (outcome === "full") this.#park(pipe);
     return outcome;
   }
 
-  /** One chunk, or what is left of a line. */
-  #move(pipe: Pipe, line = false): Outcome {
+  #move(pipe: Pipe): Outcome {
     if (pipe.fd === null) return "empty";
     if (this.#rest.length > 0) return "full";
     const { native, outlet } = this.#settings;
     try {
-      const moved = native.relay({ from: pipe.fd, to: outlet.fd, buffer: this.#buffer, line });
+      const moved = native.relay({ from: pipe.fd, to: outlet.fd, buffer: this.#buffer });
       this.#isTroubled = false;
       if (moved === null) return "full";
       const { length, written } = moved;

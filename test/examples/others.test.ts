@@ -60,7 +60,7 @@ test("php-fpm: FastCGI requests survive upgrades", async (t) => {
 test("background: every job is done once, through upgrades", async (t) => {
   const jobs = temporary(t);
   const master = await startMaster(t, {
-    args: ["-n", "2", "-m", "manual"],
+    args: ["-n", "2", "-m", "manual", "-s", "0.1"],
     program: ["/usr/bin/python3", "worker.py", jobs],
     cwd: folder("background"),
   });

@@ -195,6 +195,29 @@ test("a stderr that nobody reads holds the workers up, not us; later everything 
   stderr.close();
 });
 
+test("lines are whole, whoever else writes to the same stderr", async (t) => {
+  const relay: typeof native.relay = (o) => {
+    const moved = native.relay(o);
+    if (moved !== null && moved.written > 0) stderr.outlet.write(Buffer.from("somebody else\n"));
+    return moved;
+  };
+  const { capture, stderr } = set(t, { relay });
+  const { stderr: end } = start(capture, 41);
+  const lines = Array.from({ length: 200 }, (_, n) => `${n} ${"x".repeat(n)}`);
+  // The last one has no end, and is given all the same.
+  writeSync(end, lines.join("\n"));
+  let got = "";
+  await until("the last line", () => {
+    got += stderr.read();
+    return got.includes(lines[199] ?? "");
+  });
+  const own = got.split("\n").filter((line) => line !== "somebody else");
+  assert.deepEqual(own, [...lines.slice(0, 199), `${lines[199]}somebody else`, ""]);
+  closeSync(end);
+  await until("the end was noticed", () => capture.toState().pipes.every(({ fd }) => fd === null));
+  stderr.close();
+});
+
 test("the next image goes on where this one was, last words included", async (t) => {
   const stderr = new Stderr();
   const first = set(t, { stderr });
