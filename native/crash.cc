@@ -87,11 +87,14 @@ Napi::Value surviveCrashes(Call& call) {
   environment = call.texts("env");
   stateFd = call.integer("stateFd");
   call.keep();  // for the handler
-  const size_t stackSize = 64 * 1024;
-  stack_t stack{};
-  stack.ss_size = stackSize;
-  stack.ss_sp = mmap(nullptr, stackSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (stack.ss_sp == MAP_FAILED) return call.fail("mmap");
+  static stack_t stack{};
+  if (!stack.ss_sp) {
+    const size_t stackSize = 64 * 1024;
+    void* memory = mmap(nullptr, stackSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) return call.fail("mmap");
+    stack.ss_sp = memory;
+    stack.ss_size = stackSize;
+  }
   if (syscall(SYS_sigaltstack, &stack, nullptr) < 0) return call.fail("sigaltstack");
   struct sigaction action {};
   action.sa_sigaction = crash;

@@ -52,12 +52,21 @@ void onReadable(uv_handle_s*, int, int) {
   for (int i = 0; i < count; i++) call(ready[i].data.fd, ready[i].events);
 }
 
+/** Null, or which call failed: errno says how, and nothing is left of it, so that the next watch() tries again. */
 const char* start(napi_env env) {
   uv_loop_s* loop = nullptr;
-  set = epoll_create1(EPOLL_CLOEXEC);
-  if (set < 0) return "epoll_create1";
-  handle = static_cast<uv_handle_s*>(calloc(1, uv_handle_size(uvPoll)));
-  if (!handle || napi_get_uv_event_loop(env, &loop) != napi_ok || uv_poll_init(loop, handle, set) != 0) return "uv_poll_init";
+  int made = epoll_create1(EPOLL_CLOEXEC);
+  if (made < 0) return "epoll_create1";
+  auto created = static_cast<uv_handle_s*>(calloc(1, uv_handle_size(uvPoll)));
+  int error = created && napi_get_uv_event_loop(env, &loop) == napi_ok ? uv_poll_init(loop, created, made) : -ENOMEM;
+  if (error) {
+    free(created);
+    close(made);
+    errno = -error;
+    return "uv_poll_init";
+  }
+  set = made;
+  handle = created;
   uv_poll_start(handle, uvReadable, onReadable);
   uv_unref(handle);
   return nullptr;

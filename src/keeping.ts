@@ -21,8 +21,8 @@ export class Keeper {
   #kept: State | null = null;
   readonly #pending = new Map<string, Event>();
   readonly #gone: Change[] = [];
-  /** What was written of each connection: most changes are undone before they are looked at. */
-  readonly #connections = new Map<ConnectionId, string>();
+  /** What was written of each connection, null where that is long: most changes are undone before they are looked at. */
+  readonly #connections = new Map<ConnectionId, string | null>();
   readonly #shell = new Map<string, string>();
 
   constructor(state: State, settings: KeeperSettings) {
@@ -59,7 +59,7 @@ export class Keeper {
         this.#connections.delete(id);
         changes.push([`connection/${id}`]);
       } else {
-        this.#connections.set(id, text);
+        this.#connections.set(id, remembered(text));
         changes.push([`connection/${id}`, connection]);
       }
     }
@@ -74,10 +74,15 @@ export class Keeper {
     if (capture) yield* captureParts(capture);
     yield ["control", { ...control, connections: [] }];
     for (const connection of control.connections) {
-      this.#connections.set(connection.id, JSON.stringify(connection));
+      this.#connections.set(connection.id, remembered(JSON.stringify(connection)));
       yield [`connection/${connection.id}`, connection];
     }
   }
+}
+
+/** A thousand connections with half a request each must not be in memory once more. */
+function remembered(text: string): string | null {
+  return text.length <= 1024 ? text : null;
 }
 
 /** What was heard, but not what it changed. */

@@ -41,7 +41,7 @@ import { executeNext } from "./system/reexec.ts";
 import { catchSignals, release, type SignalPipe } from "./system/signals.ts";
 import { firstWorkerFd, type SpawnContext, spawnWorker } from "./system/spawner.ts";
 import { closeStrays } from "./system/strays.ts";
-import { Survival } from "./system/survival.ts";
+import { prepareSurvival, type Survival, type SurvivalSettings } from "./system/survival.ts";
 import { version } from "./version.ts";
 
 const stopSignals: ReadonlySet<Signal> = new Set(["SIGTERM", "SIGINT", "SIGUSR2", "SIGQUIT"]);
@@ -192,16 +192,15 @@ export class Master {
       changingShell: () => ({ preload: this.#preload?.toState() ?? null, notify: this.#notices.socket }),
     });
     this.#keeper = keeper;
-    try {
-      this.#survival = new Survival({
-        options: this.#options,
-        changes: () => keeper.changes(),
-        everything: () => keeper.everything(),
-        trouble: (message) => this.#log.error(message),
-      });
-    } catch (error) {
-      this.#log.error(`A crash of the master would be its end: ${(error as Error).message}`);
-    }
+    const settings: SurvivalSettings = {
+      options: this.#options,
+      changes: () => keeper.changes(),
+      everything: () => keeper.everything(),
+      trouble: (message) => this.#log.error(message),
+    };
+    prepareSurvival(settings, (survival) => {
+      this.#survival = survival;
+    });
     process.on("uncaughtException", (error) => {
       if (this.#survival === null) this.#log.error(`[BUG] ${error instanceof Error ? error.stack : error}`);
       else this.#survival.crash(error);

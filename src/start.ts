@@ -10,8 +10,9 @@ import { documentFrom, pendingIn } from "./keeping.ts";
 import type { Shell } from "./master/shell.ts";
 import { type Exit, Master } from "./master.ts";
 import { mergeReconfigured, type Options, readInvocation } from "./options.ts";
+import { isSystemError } from "./system/bind-errors.ts";
 import { now } from "./system/clock.ts";
-import { takeOver } from "./system/files.ts";
+import { removeFiles, takeOver } from "./system/files.ts";
 import { logicalCwd, originalNofile, readLaunch, setNice } from "./system/launch.ts";
 import { closeListeners, type Listener, openListeners } from "./system/listeners.ts";
 import { native } from "./system/native.ts";
@@ -44,29 +45,44 @@ export async function startMaster(
     closeListeners(http === null ? listeners : [...listeners, http]);
     throw error;
   }
-  if (options.masterNice !== null) setNice(options.masterNice);
-  if (process.pid !== 1) native.becomeSubreaper();
-  const master = new Master(options, exit, {
-    argv,
-    options,
-    configured: options.config,
-    cwd,
-    listeners,
-    http: http === null ? null : { listener: http, connections: [] },
-    control: { listener: taken.files.listener, nextId: 1, connections: [] },
-    files: taken.files,
-    signals: null,
-    nofile: originalNofile(),
-    log: "",
-    crashes: [],
-  });
-  for (const note of taken.notes) master.note(note);
-  const seed = (process.pid * 2654435761 + Date.now()) >>> 0 || 1;
-  master.run(initialState(options.config, master.about(), launch, seed), {
-    kind: "booted",
-    about: master.about(),
-    launch,
-  });
+  try {
+    if (options.masterNice !== null) setNice(options.masterNice);
+    const master = new Master(options, exit, {
+      argv,
+      options,
+      configured: options.config,
+      cwd,
+      listeners,
+      http: http === null ? null : { listener: http, connections: [] },
+      control: { listener: taken.files.listener, nextId: 1, connections: [] },
+      files: taken.files,
+      signals: null,
+      nofile: originalNofile(),
+      log: "",
+      crashes: [],
+    });
+    for (const note of taken.notes) master.note(note);
+    if (process.pid !== 1) adoptOrphans((message) => master.complain(message));
+    const seed = (process.pid * 2654435761 + Date.now()) >>> 0 || 1;
+    master.run(initialState(options.config, master.about(), launch, seed), {
+      kind: "booted",
+      about: master.about(),
+      launch,
+    });
+  } catch (error) {
+    closeListeners(http === null ? listeners : [...listeners, http]);
+    removeFiles(taken.files);
+    if (!isSystemError(error)) throw error;
+    throw new UserError("EINHORN_START", `Cannot start: ${error.message}`, 1);
+  }
+}
+
+function adoptOrphans(complain: (message: string) => void): void {
+  try {
+    native.becomeSubreaper();
+  } catch (error) {
+    complain(`What workers leave behind goes to init instead of to this master: ${(error as Error).message}`);
+  }
 }
 
 /**

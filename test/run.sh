@@ -7,8 +7,8 @@
 #   e2e         the built product on this machine
 #   examples    the examples, under the built product
 #   containers  images, PID 1, drain and readiness in a Docker engine
-#   sanitize    the system layer over an addon built with the address and undefined-behaviour sanitizers
-#   soak        everything at once for two minutes (npm run soak for longer)
+#   sanitize    the system layer and the product over an addon built with the address and undefined-behaviour sanitizers
+#   endurance   everything at once for a minute, and a short session of each fuzzer beside it (npm run soak, npm run fuzz for longer)
 #   dockerfiles every example's Dockerfile, built and run (minutes; only when named)
 #   kubelet     a real kubelet (minutes; only when named)
 set -uo pipefail
@@ -49,14 +49,26 @@ part_unit() {
   run_tests 2 $(tests_in test -not -path 'test/e2e/*' -not -path 'test/examples/*' -not -path 'test/container/*' -not -path 'test/kubelet/*' -not -path 'test/dockerfiles/*')
 }
 part_build() { bash test/setup/packages.sh build && with_certificates npm run --silent build; }
-part_e2e() { bash test/setup/packages.sh e2e && run_tests 2 $(tests_in test/e2e); }
+part_e2e() {
+  # Every target's binary, proved, before the test of the package asks for it: what it is proved under is fetched.
+  bash test/setup/packages.sh build e2e && with_certificates node bundle/build.mjs --all || return 1
+  run_tests 2 $(tests_in test/e2e)
+}
 part_examples() { with_certificates bash test/setup/packages.sh examples && run_tests 2 $(tests_in test/examples); }
 part_containers() {
-  with_engine with_certificates bash test/setup/images.sh node:20 node:22 node:24 node:26 node:musl musl python ruby product:24 || return 1
+  with_engine with_certificates bash test/setup/images.sh node:20 node:22 node:24 node:26 node:musl musl python ruby product:24 product:arm64 recipe:single || return 1
   run_tests 2 $(tests_in test/container)
 }
-part_sanitize() { bash test/setup/packages.sh build unit && bash test/setup/sanitize.sh; }
-part_soak() { bash test/setup/packages.sh e2e && "$node" test/soak/soak.ts 2; }
+part_sanitize() { bash test/setup/packages.sh build unit e2e sanitize && bash test/setup/sanitize.sh; }
+part_endurance() {
+  bash test/setup/packages.sh e2e || return 1
+  local fuzz status
+  "$node" test/fuzz/fuzz.ts all 5 &
+  fuzz=$!
+  "$node" test/soak/soak.ts 1
+  status=$?
+  wait "$fuzz" && return "$status"
+}
 part_dockerfiles() { with_engine with_certificates bash test/setup/images.sh product:24 && run_tests 2 $(tests_in test/dockerfiles); }
 part_kubelet() { with_engine bash test/setup/kubelet.sh build && run_tests 1 $(tests_in test/kubelet); }
 
@@ -78,14 +90,14 @@ trap leave EXIT
 trap 'exit 130' INT TERM
 
 parts=("$@")
-[ ${#parts[@]} -gt 0 ] || parts=(lint build unit e2e examples containers)
+[ ${#parts[@]} -gt 0 ] || parts=(lint build unit e2e examples containers endurance)
 for part in "${parts[@]}"; do
-  declare -F "part_$part" >/dev/null || { echo "run.sh: no part called $part; there are: lint build unit e2e examples containers sanitize soak dockerfiles kubelet" >&2; exit 2; }
+  declare -F "part_$part" >/dev/null || { echo "run.sh: no part called $part; there are: lint build unit e2e examples containers endurance sanitize dockerfiles kubelet" >&2; exit 2; }
 done
 # These test the product that the build makes.
 case " ${parts[*]} " in
   *" build "*) ;;
-  *" unit "* | *" e2e "* | *" examples "* | *" containers "* | *" kubelet "* | *" dockerfiles "* | *" sanitize "* | *" soak "*) parts=(build "${parts[@]}") ;;
+  *" unit "* | *" e2e "* | *" examples "* | *" containers "* | *" kubelet "* | *" dockerfiles "* | *" sanitize "* | *" endurance "*) parts=(build "${parts[@]}") ;;
 esac
 
 summary=()

@@ -24,6 +24,12 @@ export interface ConnectionState {
   output: string;
 }
 
+/** Bytes of requests, and of replies. */
+export interface Weight {
+  input: number;
+  output: number;
+}
+
 export class Connection {
   readonly id: ConnectionId;
   readonly fd: number;
@@ -41,7 +47,7 @@ export class Connection {
   lastRead = 0;
   /** What the reactor watches it for. */
   heard: Readonly<{ readable: boolean; writable: boolean }> = { readable: false, writable: false };
-  #weight = 0;
+  #weight: Weight = { input: 0, output: 0 };
   #unsent: Buffer[] = [];
   #unsentBytes = 0;
   #fresh = "";
@@ -67,10 +73,10 @@ export class Connection {
   }
 
   /** By how many bytes what is held for it has grown since the last call; what is held for a closed one is nothing. */
-  weigh(): number {
+  weigh(): Weight {
     const before = this.#weight;
-    this.#weight = this.closed ? 0 : this.lines.length + this.unsentBytes;
-    return this.#weight - before;
+    this.#weight = this.closed ? { input: 0, output: 0 } : { input: this.lines.length, output: this.unsentBytes };
+    return { input: this.#weight.input - before.input, output: this.#weight.output - before.output };
   }
 
   queue(text: string): void {

@@ -52,8 +52,10 @@ export const defaultLimits = {
   throttleBytes: 256 * 1024,
   /** Unsent replies at which another reply closes the connection; one reply by itself may be longer. */
   unsentBytes: 1024 * 1024,
-  /** Input and output of all connections together, held by the master. */
-  heldBytes: 64 * 1024 * 1024,
+  /** Requests of all connections together that the master holds, unfinished or not yet handled. */
+  heldInputBytes: 1024 * 1024,
+  /** Replies of all connections together that nobody has read yet; only who may give commands gets long ones. */
+  heldOutputBytes: 16 * 1024 * 1024,
   /** Requests of one connection before the others have their turn. */
   requestsInRow: 8,
   /** Milliseconds of handling requests before the event loop has its turn. */

@@ -6,7 +6,7 @@
 import type { Asker, ConnectionId, Pid } from "../core/model.ts";
 import { now as monotonicMs } from "../system/clock.ts";
 import { Acceptor, type Arrival } from "./acceptor.ts";
-import { Connection, type ConnectionState, leastMissed } from "./connection.ts";
+import { Connection, type ConnectionState, leastMissed, type Weight } from "./connection.ts";
 import { type ControlState, defaultLimits, type Limits, type ServerOptions } from "./contract.ts";
 import { Reception } from "./reception.ts";
 import { Rotation } from "./rotation.ts";
@@ -33,7 +33,7 @@ export class CommandServer {
   #nextId: ConnectionId;
   #reads = 0;
   #lastArrival: { pid: Pid; at: number; worker: Pid | null } = { pid: 0, at: 0, worker: null };
-  #heldBytes = 0;
+  readonly #held: Weight = { input: 0, output: 0 };
 
   constructor(o: ServerOptions) {
     this.#kernel = o.kernel;
@@ -211,13 +211,20 @@ export class CommandServer {
     if (!waiting) this.#reception.checkUnfinished(connection);
     this.#flush(connection);
     if (connection.closed) return;
-    this.#heldBytes += connection.weigh();
     const done = connection.closing || (connection.ended && !waiting && connection.owed === 0);
-    if ((done && connection.unsentBytes === 0) || this.#heldBytes > this.#limits.heldBytes) this.#close(connection);
+    if (this.#isTooMuch(connection) || (done && connection.unsentBytes === 0)) this.#close(connection);
     else {
       this.#watch(connection);
       if (waiting && this.#mayHandle(connection)) this.#rotation.add(connection);
     }
+  }
+
+  /** Keeps count of what is held, and says whether that is more than there may be. */
+  #isTooMuch(connection: Connection): boolean {
+    const { input, output } = connection.weigh();
+    this.#held.input += input;
+    this.#held.output += output;
+    return this.#held.input > this.#limits.heldInputBytes || this.#held.output > this.#limits.heldOutputBytes;
   }
 
   #flush(connection: Connection): void {
@@ -249,7 +256,7 @@ export class CommandServer {
     connection.closed = true;
     this.#note(connection);
     connection.lines.clear();
-    this.#heldBytes += connection.weigh();
+    this.#isTooMuch(connection);
     this.#connections.delete(connection.id);
     this.#rotation.delete(connection);
     this.#kernel.unwatch(connection.fd);

@@ -164,7 +164,7 @@ async function underLock<T>(path: string | null, chosen: boolean, notes: string[
   if (fd === null) return action();
   try {
     const until = monotonicMs() + lockPatienceMs;
-    while (!native.lock({ fd })) {
+    while (!lock(fd, path as string, notes)) {
       if (monotonicMs() > until) {
         const message = `Another process has held the lock on ${path} for ${lockPatienceMs / 1000} s. Name another with -f.`;
         throw new UserError("EINHORN_LOCKED", message);
@@ -174,6 +174,16 @@ async function underLock<T>(path: string | null, chosen: boolean, notes: string[
     return action();
   } finally {
     closeSync(fd);
+  }
+}
+
+/** Also true where the file system has no locks (ENOLCK): nothing depends on them. */
+function lock(fd: number, path: string, notes: string[]): boolean {
+  try {
+    return native.lock({ fd });
+  } catch (error) {
+    notes.push(`Starting without the lock on ${path}: ${(error as NodeJS.ErrnoException).code}`);
+    return true;
   }
 }
 

@@ -40,8 +40,8 @@ export function logicalCwd(): string {
 
 /** Parent and child had the same limits unless Node raised ours; where the parent cannot be read, what we have is what we know. */
 export function originalNofile(): { soft: number; hard: number } | null {
-  const ours = native.getResourceLimit({ resource: rlimitNofile });
   try {
+    const ours = native.getResourceLimit({ resource: rlimitNofile });
     const line = /^Max open files\s+(\d+)\s+(\d+)/m.exec(readFileSync(`/proc/${process.ppid}/limits`, "utf8"));
     if (line === null || Number(line[2]) !== ours.hard) return null;
     return { soft: Number(line[1]), hard: ours.hard };

@@ -13,12 +13,20 @@ const target = `linux-${process.arch}`;
 /** Not by node:path: V8 would compile its normalize() for them, half a millisecond of every start. */
 const folders = [here, `${here}/${target}`, `${here}/../../dist`];
 
+/** Where the addon was loaded from. */
+let place: string | null = null;
+
 /** Loads the addon, or explains: an explanation is thrown by the first use, so that --help needs no addon. */
 export const native: Native = load();
 
-/** The preload object that holds signals over a re-exec (native/hold-signals.c), or null where it was not shipped. */
+/**
+ * The preload object that holds signals over a re-exec (native/hold-signals.c), or null where it was not shipped. That beside the addon
+ * comes first: one in another folder may be for another architecture.
+ */
 export const holdSignalsPath: string | null =
-  process.env.EINHORN_HOLD_SIGNALS ?? folders.map((folder) => `${folder}/hold-signals.so`).find(existsSync) ?? null;
+  process.env.EINHORN_HOLD_SIGNALS ??
+  [...(place === null ? [] : [place]), ...folders].map((folder) => `${folder}/hold-signals.so`).find(existsSync) ??
+  null;
 
 function load(): Native {
   const override = process.env.EINHORN_ADDON;
@@ -28,6 +36,7 @@ function load(): Native {
     try {
       const module = { exports: {} };
       process.dlopen(module, file);
+      place = file.slice(0, file.lastIndexOf("/"));
       return module.exports as Native;
     } catch (error) {
       tried.push(`  ${file}: ${existsSync(file) ? (error as Error).message : "no such file"}`);

@@ -81,7 +81,7 @@ export function watchNotices({ fd }: NotifySocket, handlers: NotifyHandlers): vo
   let others = 0;
   watch(fd, { readable: true }, () => {
     for (let count = 0; count < noticesAtOnceMax; count++) {
-      const message = native.receive({ fd, buffer });
+      const message = receive(fd, buffer);
       if (message === null) return;
       const { length, pid, uid, fds } = message;
       const worker = length > noticeBytesMax ? null : handlers.workerOf(pid);
@@ -97,6 +97,15 @@ export function watchNotices({ fd }: NotifySocket, handlers: NotifyHandlers): vo
       } else others++;
     }
   });
+}
+
+/** Null where nothing is to be had now. ENOMEM, ENOBUFS: what was sent is still there, and the reactor comes again. */
+function receive(fd: number, buffer: Uint8Array): ReturnType<typeof native.receive> {
+  try {
+    return native.receive({ fd, buffer });
+  } catch {
+    return null;
+  }
 }
 
 export function closeNotifySocket({ fd }: NotifySocket): void {

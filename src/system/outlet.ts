@@ -47,7 +47,8 @@ export class Outlet {
       return writeSync(this.fd, bytes);
     } catch (error) {
       // EPIPE, EBADF, ENOSPC, EIO: there is no other place to say so, and the workers go on.
-      return (error as NodeJS.ErrnoException).code === "EAGAIN" ? 0 : bytes.length;
+      const { code = "" } = error as NodeJS.ErrnoException;
+      return ["EAGAIN", "ENOMEM", "ENOBUFS"].includes(code) ? 0 : bytes.length;
     }
   }
 

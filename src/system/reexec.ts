@@ -17,9 +17,14 @@ const reasonBytesMax = 2000;
 /** `document` in a memory file, ready to be inherited. */
 export function writeDocument(document: unknown): number {
   const fd = native.memoryFile({ name: "einhorn-state" });
-  const bytes = Buffer.from(JSON.stringify(document));
-  for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at, bytes.length - at, at);
-  return fd;
+  try {
+    const bytes = Buffer.from(JSON.stringify(document));
+    for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at, bytes.length - at, at);
+    return fd;
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
 }
 
 /** Reads the whole file from its beginning, wherever its offset is, and leaves it open. */
@@ -33,11 +38,18 @@ export function readDocument(fd: number): unknown {
   return JSON.parse(bytes.toString());
 }
 
+declare global {
+  /** Set by bundle/single.mjs in the single executable, which is Node and the bundle in one. */
+  var EINHORN_IS_SINGLE: true | undefined;
+}
+
+const thisProgram: readonly string[] = globalThis.EINHORN_IS_SINGLE
+  ? [process.execPath]
+  : [process.execPath, ...process.execArgv, process.argv[1] as string];
+
 /** The command that starts the next image: --reexec-as, or this program as it was started; `running` is this one in any case. */
 export function command(options: Options, which: "next" | "running" = "next"): readonly string[] {
-  return (
-    (which === "next" ? options.reexecAs : null) ?? [process.execPath, ...process.execArgv, process.argv[1] as string]
-  );
+  return (which === "next" ? options.reexecAs : null) ?? thisProgram;
 }
 
 /** The environment that einhorn was started with, less --drop-env-var. */
@@ -63,13 +75,14 @@ export function startCheck(options: Options, document: unknown): Check {
   const words = [...command(options), "--upgrade-check", "--with-state-fd", "3"];
   const env = environment(options);
   const state = writeDocument(document);
-  const output = native.memoryFile({ name: "einhorn-check", private: true });
+  let output = -1;
   try {
+    output = native.memoryFile({ name: "einhorn-check", private: true });
     const files = candidatesOf(words[0] as string, env.PATH);
     const pid = native.spawn({ files, args: words, env: pairs(env), fds: [state], stdio: [null, output, output] });
     return { pid, output, command: words.join(" "), timedOut: false };
   } catch (error) {
-    closeSync(output);
+    if (output >= 0) closeSync(output);
     throw error;
   } finally {
     closeSync(state);

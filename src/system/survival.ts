@@ -2,6 +2,7 @@
  * The master does not die of its own faults: everything that the next image needs is kept in a memory file (journal.ts), and
  * a fault, an abort or an exception that nobody caught executes that image in the same PID.
  */
+import { closeSync } from "node:fs";
 import type { Options } from "../options.ts";
 import { now } from "./clock.ts";
 import { type Note, readNote, writeText } from "./crash-note.ts";
@@ -28,15 +29,20 @@ export class Survival {
   #troubled = false;
   #planned: NodeJS.Immediate | null = null;
 
-  /** From here on a crash leads to the next image. Throws {code, syscall} when there is no memory for the file. */
+  /** From here on a crash leads to the next image. Throws {code, syscall} when there is no memory for the file; nothing is left of it then. */
   constructor(settings: SurvivalSettings) {
     const { options } = settings;
     this.#settings = settings;
     this.#fd = native.memoryFile({ name: "einhorn-crash" });
-    this.#journal = new Journal(fileStorage(this.#fd), settings.everything);
     this.#args = [...command(options, "running"), "--with-state-fd", String(this.#fd), "--", ...options.program];
-    this.save();
-    native.surviveCrashes({ ...this.#next(), stateFd: this.#fd });
+    try {
+      this.#journal = new Journal(fileStorage(this.#fd), settings.everything);
+      this.#write(settings.changes());
+      native.surviveCrashes({ ...this.#next(), stateFd: this.#fd });
+    } catch (error) {
+      closeSync(this.#fd);
+      throw error;
+    }
   }
 
   /** Writes what changed. Never throws: a file that cannot be written leaves the master as it is, but older in a crash. */
@@ -44,7 +50,10 @@ export class Survival {
     if (this.#planned !== null) clearImmediate(this.#planned);
     this.#planned = null;
     const changes = this.#settings.changes();
-    if (changes.length === 0) return;
+    if (changes.length > 0) this.#write(changes);
+  }
+
+  #write(changes: readonly Change[]): void {
     try {
       this.#journal.write(changes);
       this.#troubled = false;
@@ -81,6 +90,19 @@ export class Survival {
   #next(): { files: string[]; args: readonly string[]; env: readonly string[] } {
     const env = pairs(withHold(environment(this.#settings.options)));
     return { files: [this.#args[0] as string, "/proc/self/exe"], args: this.#args, env };
+  }
+}
+
+/** When there was no memory for what a crash needs. */
+const retryMs = 1000;
+
+/** Calls `ready` when crashes are survived: at once, or, where the kernel refuses what that needs, as soon as it no longer does. */
+export function prepareSurvival(settings: SurvivalSettings, ready: (survival: Survival) => void): void {
+  try {
+    ready(new Survival(settings));
+  } catch (error) {
+    settings.trouble(`A crash of the master would be its end: ${(error as Error).message}. Trying again.`);
+    setTimeout(() => prepareSurvival(settings, ready), retryMs);
   }
 }
 

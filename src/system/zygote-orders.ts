@@ -60,16 +60,29 @@ export function sendOrders(place: Place, host: ZygoteHost): void {
   }
 }
 
+/** The kernel's lack of memory passes: as where the connection is full, the order is sent again. */
+const passing: ReadonlySet<string | undefined> = new Set(["ENOMEM", "ENOBUFS"]);
+
 /** False when nothing more can be sent now. */
 function sendOne(place: Place, zygote: Zygote, order: Order, host: ZygoteHost): boolean {
-  const outfit = host.outfit(order);
+  let outfit: Outfit;
+  try {
+    outfit = host.outfit(order);
+  } catch (error) {
+    // As after a failed clone(2): the worker is ordered again in its time.
+    const { code = "EUNKNOWN", syscall = "fork" } = error as NodeJS.ErrnoException;
+    place.orders = place.orders.filter((other) => other !== order);
+    host.deliver({ kind: "unspawned", id: order.id, errno: code, syscall });
+    return false;
+  }
   let sent = false;
   try {
     sent = orderFork(zygote.fd, { id: order.id, ...outfit });
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     // Its end is on its way; anything else (EMSGSIZE, ETOOMANYREFS) would come again.
-    if (code !== "EPIPE" && code !== "ECONNRESET") condemn(place, `the zygote cannot be asked to fork: ${code}`, host);
+    if (code !== "EPIPE" && code !== "ECONNRESET" && !passing.has(code))
+      condemn(place, `the zygote cannot be asked to fork: ${code}`, host);
   }
   for (const fd of outfit.close) closeSync(fd);
   if (sent) {

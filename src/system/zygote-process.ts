@@ -95,7 +95,8 @@ export function hear(fd: number): Word | null {
   } catch (error) {
     // The other end was closed with something of ours unread.
     if ((error as NodeJS.ErrnoException).code === "ECONNRESET") return { kind: "end" };
-    throw error;
+    // ENOMEM, ENOBUFS: what was said is still there, and the reactor comes again.
+    return null;
   }
   if (message === null) return null;
   for (const stray of message.fds) closeSync(stray);

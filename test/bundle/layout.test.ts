@@ -50,6 +50,17 @@ test("in the folder of the architecture", async () => {
   });
 });
 
+test("beside a pair for another architecture: both are taken from the own one's folder", async () => {
+  const target = `linux-${process.arch}`;
+  mkdirSync(join(folder, "both"));
+  for (const file of ["einhorn.node", "hold-signals.so"])
+    writeFileSync(join(folder, "both", file), "for another machine");
+  assert.deepEqual(await bundleIn("both", target), {
+    status: 0,
+    output: `false ${join(folder, "both", target, "hold-signals.so")}\n`,
+  });
+});
+
 test("nowhere: the error says where it was looked for", async () => {
   const { status, output } = await bundleIn("lost", "elsewhere");
   assert.equal(status, 1);

@@ -8,7 +8,7 @@ import os from "node:os";
 import path from "node:path";
 import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { FaultsInside } from "../support/faults.ts";
+import { FaultsInside } from "../support/faults-inside.ts";
 import { startLoad } from "../support/load.ts";
 import { startEinhorn } from "./harness.ts";
 import type { Einhorn } from "./running.ts";

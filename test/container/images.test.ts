@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { startLoad } from "../support/load.ts";
-import { startEinhorn } from "./harness.ts";
+import { PLAIN, startEinhorn } from "./harness.ts";
 
 const products: [string, string][] = [
   ["Node 20", "product:20"],
@@ -9,19 +9,23 @@ const products: [string, string][] = [
   ["Node 24", "product:24"],
   ["Node 26", "product:26"],
   ["a musl Node", "product:musl"],
+  ["arm64, under qemu", "product:arm64"],
   ["an image that Node and einhorn were copied into", "copied"],
 ];
-const recipes: [string, string][] = ["node", "python", "ruby", "go", "go-musl"].map((language) => [
+const recipes: [string, string][] = ["node", "python", "ruby", "go", "go-musl", "single"].map((language) => [
   `docker/recipes for ${language}`,
   `recipe:${language}`,
 ]);
 
 for (const [what, name] of [...products, ...recipes]) {
   test(`${what}: it serves, upgrades and stops`, async () => {
-    const settings = name.startsWith("recipe:") ? { command: [], mounts: [] } : {};
+    const settings = name.startsWith("recipe:")
+      ? { command: [], mounts: [] }
+      : // One worker where each start takes seconds.
+        { options: ["-n", name === "product:arm64" ? "1" : "2", ...PLAIN.slice(2)] };
     await using app = await startEinhorn({ image: name, ...settings });
     const before = await app.identity();
-    const load = startLoad({ host: app.host, port: app.port() });
+    const load = startLoad({ host: app.host, port: app.port(), concurrency: 1, pauseMs: 10 });
     await load.served(20);
     app.release.set("v2");
     const upgrade = await app.einhornsh("upgrade");

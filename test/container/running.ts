@@ -53,17 +53,36 @@ export class Einhorn implements AsyncDisposable {
 
   /** The reply to one request on a connection of its own; rejects when it does not come whole. */
   get(path: string, port = HTTP_PORT): Promise<Reply> {
-    return new Promise((resolve, reject) => {
+    return this.ask(path, port).reply;
+  }
+
+  /** The same in two steps: `begun` resolves when a worker has sent the head of its reply, so has the request. Both reject alike. */
+  ask(path: string, port = HTTP_PORT): { begun: Promise<void>; reply: Promise<Reply> } {
+    let begin: () => void = () => {};
+    let fail: (error: Error) => void = () => {};
+    const begun = new Promise<void>((resolve, reject) => {
+      begin = resolve;
+      fail = reject;
+    });
+    // Not everybody waits for it.
+    begun.catch(() => {});
+    const reply = new Promise<Reply>((resolve, reject) => {
+      const broken = (error: Error): void => {
+        fail(error);
+        reject(error);
+      };
       const request = http.get({ host: this.host, port: this.port(port), path, agent: false }, (response) => {
         let body = "";
+        begin();
         response.on("data", (text) => {
           body += text;
         });
-        response.on("error", reject);
+        response.on("error", broken);
         response.on("end", () => resolve({ status: response.statusCode ?? 0, body }));
       });
-      request.on("error", reject);
+      request.on("error", broken);
     });
+    return { begun, reply };
   }
 
   exec(command: string[]): Promise<ExecResult> {

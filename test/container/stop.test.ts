@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { startLoad } from "../support/load.ts";
 import { until } from "../support/until.ts";
 import { PLAIN, PROBE_PORT, startEinhorn } from "./harness.ts";
@@ -9,11 +8,11 @@ const PROBED = [...PLAIN, "--http", `0.0.0.0:${PROBE_PORT}`];
 
 test("docker stop lets requests in flight finish and exits 0 well inside the timeout", async () => {
   await using app = await startEinhorn();
-  const inFlight = Array.from({ length: 8 }, () => app.get("/slow?ms=1500"));
+  const inFlight = Array.from({ length: 8 }, () => app.ask("/slow?ms=1500"));
   // Accepted by a worker, which is all that a stop must respect.
-  await sleep(300);
+  await Promise.all(inFlight.map(({ begun }) => begun));
   const ended = await app.stop(30);
-  for (const { status, body } of await Promise.all(inFlight)) {
+  for (const { status, body } of await Promise.all(inFlight.map(({ reply }) => reply))) {
     assert.equal(status, 200);
     assert.match(body, /^v1 /);
   }
@@ -41,8 +40,9 @@ test("through the drain delay readiness is gone and requests are still served", 
   const load = startLoad({ host: app.host, port: app.port(), pauseMs: 5 });
   await load.served(20);
 
-  const since = performance.now();
   await app.kill("SIGTERM");
+  // Counted from where the engine has sent it for certain.
+  const since = performance.now();
   await until(
     "/readyz to be 503",
     async () => (await app.get("/readyz", PROBE_PORT)).status === 503,
@@ -62,9 +62,10 @@ test("through the drain delay readiness is gone and requests are still served", 
 
 test("a third stop signal kills what is left at once", async () => {
   await using app = await startEinhorn({ environment: { APP_DEAF: "1" } });
-  for (let times = 0; times < 3; times += 1) {
+  // The kernel keeps one of each signal that waits: the next is sent when the last was acted upon.
+  for (const said of [/Got SIGTERM: stopping/, /again: telling all workers/, /again: killing all workers/]) {
     await app.kill("SIGTERM");
-    await sleep(300);
+    await app.untilLogged(said);
   }
   const ended = await app.ended();
   assert.equal(ended.exitCode, 0, await app.logs());

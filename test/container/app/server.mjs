@@ -1,7 +1,7 @@
 // The worker of the container tests: an HTTP server on the first inherited socket.
 //
 //   /            "VERSION PID"
-//   /slow?ms=N   the same after N ms
+//   /slow?ms=N   the same after N ms; the head of the reply at once
 //   /eat         takes memory until something stops it
 // VERSION is what /release/version says when the worker starts; the version "broken" cannot start, "hangs" neither serves nor acknowledges.
 // APP_DEAF=1 ignores what asks it to finish.
@@ -16,8 +16,10 @@ const hoard = [];
 const server = http.createServer((request, response) => {
   const url = new URL(request.url, "http://worker");
   const answer = () => response.end(`${version} ${process.pid}`);
-  if (url.pathname === "/slow") setTimeout(answer, Number(url.searchParams.get("ms")));
-  else if (url.pathname === "/eat") setInterval(() => hoard.push(Buffer.alloc(8 << 20, 1)), 1);
+  if (url.pathname === "/slow") {
+    response.flushHeaders();
+    setTimeout(answer, Number(url.searchParams.get("ms")));
+  } else if (url.pathname === "/eat") setInterval(() => hoard.push(Buffer.alloc(8 << 20, 1)), 1);
   else answer();
 });
 
