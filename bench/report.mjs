@@ -76,6 +76,21 @@ export function markdown(table) {
   ].join("\n");
 }
 
+/** What README.md quotes: the first table of these rows, our figure and everybody else's. */
+const quoted = ["start", "shell", "respawn", "fill", "memory", "wakeups", "orphans"];
+
+export function figures(tables) {
+  const rows = quoted.flatMap((row) => tables.find((table) => table.row === row) ?? []);
+  const lines = rows.map((table) => {
+    const ours = table.entries.find(({ name }) => name === table.who);
+    const others = table.entries
+      .filter((entry) => entry !== ours)
+      .map(({ name, median }) => `${name} ${number(median)}`);
+    return `| ${heading(table)} | **${ours ? number(ours.median) : "?"}** | ${others.join(", ")} |`;
+  });
+  return ["| median | einhorn | beside it |", "| --- | ---: | --- |", ...lines].join("\n");
+}
+
 const escaped = (words) => words.replace(/[&<>"]/g, (char) => `&#${char.charCodeAt(0)};`);
 
 /** Bars on a logarithmic scale, one group per table: half a thousandth and a thousand both stay visible. */

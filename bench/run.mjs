@@ -1,17 +1,18 @@
 #!/usr/bin/env node
 /**
  * `npm run bench [-- ROW...] [--quick] [--runs 9] [--peers einhorn,tini] [--out DIR]`: installs the peers, runs them and einhorn side by side
- * on the same work, prints the tables, and writes bench.json, bench-tables.md and bench.svg to DIR (.cache/bench).
+ * on the same work, prints the tables, and writes bench.json, bench-tables.md and bench.svg to DIR (.cache/bench). A whole run with
+ * `--out docs` also writes the figures that README.md quotes.
  * Every figure is to be read as a ratio within one run: the machine decides about the rest.
  */
 import { execFileSync } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus, release } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { cache, compile, compileCache, node, root } from "./lib.mjs";
 import { install, peers } from "./peers.mjs";
-import { judge, markdown, svg, text } from "./report.mjs";
+import { figures, judge, markdown, svg, text } from "./report.mjs";
 import { crash, probe, siege } from "./rows/faults.mjs";
 import { memory, nodes, wakeups } from "./rows/idle.mjs";
 import { age } from "./rows/long.mjs";
@@ -80,6 +81,16 @@ for (const name of chosen) {
     note(`${name}: ${error.stack}`);
   }
   save();
+}
+
+/** README.md quotes a whole run that went to docs/, and nothing else. */
+if (resolve(options.out) === join(root, "docs") && chosen.length === Object.keys(rows).length) {
+  const readme = join(root, "README.md");
+  const quote = /(<!-- figures[^>]*-->\n)[\s\S]*(<!-- end of figures -->)/;
+  writeFileSync(
+    readme,
+    readFileSync(readme, "utf8").replace(quote, (_, from, to) => `${from}${figures(tables)}\n${to}`),
+  );
 }
 
 const missed = tables.filter(({ verdict }) => verdict?.ok === false);

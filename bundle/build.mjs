@@ -184,8 +184,10 @@ async function bundle() {
 function compileCache() {
   const program = join(dist, "compile-cache.cjs");
   cpSync(join(root, "bundle/compile-cache.cjs"), program);
-  if (!isStale([join(dist, `einhorn.cjs.${process.version}.cache`)], [join(dist, "einhorn.cjs")])) return;
-  for (const file of readdirSync(dist)) if (file.endsWith(".cache")) rmSync(join(dist, file));
+  const made = modified(join(dist, "einhorn.cjs"));
+  const caches = readdirSync(dist).filter((file) => file.endsWith(".cache"));
+  for (const file of caches) if (modified(join(dist, file)) < made) rmSync(join(dist, file));
+  if (existsSync(join(dist, `einhorn.cjs.${process.version}.cache`))) return;
   const { status } = spawnSync(process.execPath, [program], { stdio: "inherit" });
   if (status !== 0) console.error("build: starts will be slower for the want of a cache");
 }

@@ -93,10 +93,10 @@ bool needsBlock(const char* thread) {
   return blocks(barrier) ? !blocks(inRecord) : (blocked & toBlock) != toBlock;
 }
 
-/** System calls and plain string functions only: a crash's handler does it too. */
-void blockOnOtherThreads() {
+/** System calls and plain string functions only: a crash's handler does it too. False, with errno: it could not look. */
+bool blockOnOtherThreads() {
   int threads = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (threads < 0) return;
+  if (threads < 0) return false;
   struct sigaction action {}, before;
   action.sa_sigaction = blockHere;
   action.sa_flags = SA_SIGINFO | SA_RESTART;
@@ -120,6 +120,7 @@ void blockOnOtherThreads() {
     nanosleep(&pause, nullptr);
   }
   sigaction(barrier, &before, nullptr);
+  return true;
 }
 
 Napi::Value holdSignals(Call& call) {
@@ -128,7 +129,7 @@ Napi::Value holdSignals(Call& call) {
   const uint64_t faults = 1ull << (SIGSEGV - 1) | 1ull << (SIGBUS - 1) | 1ull << (SIGABRT - 1) | 1ull << (SIGILL - 1) | 1ull << (SIGFPE - 1);
   const uint64_t here = toBlock | faults;
   if (syscall(SYS_rt_sigprocmask, SIG_BLOCK, &here, nullptr, 8) < 0) return call.fail("sigprocmask");
-  blockOnOtherThreads();
+  if (!blockOnOtherThreads()) return call.fail("open");
   return call.env.Undefined();
 }
 

@@ -20,6 +20,8 @@ export class Keeper {
   #state: State;
   #kept: State | null = null;
   readonly #pending = new Map<string, Event>();
+  /** Of those, what the turn under way is about. */
+  readonly #handled = new Set<string>();
   readonly #gone: Change[] = [];
   /** What was written of each connection, null where that is long: most changes are undone before they are looked at. */
   readonly #connections = new Map<ConnectionId, string | null>();
@@ -30,16 +32,38 @@ export class Keeper {
     this.#settings = settings;
   }
 
-  /** The state after a whole turn. */
+  /** The state after a whole turn, and with it what was handled in that turn. */
   set(state: State): void {
     this.#state = state;
-    for (const name of this.#pending.keys()) this.#gone.push([name]);
-    this.#pending.clear();
+    this.#forgetHandled();
   }
 
-  /** An ACK or a request to stop that is about to be handled: it comes only once, so it must not be lost with the turn. */
-  expect(event: Event): void {
-    this.#pending.set(`pending/${JSON.stringify(event)}`, event);
+  /** What the image before heard and did not act upon. */
+  expect(events: readonly Event[]): void {
+    for (const event of events) this.#pending.set(nameOf(event), event);
+  }
+
+  /** Delivers an ACK or a request to stop: it comes only once, so it is written down first, and a crash in its turn does not lose it. */
+  surely(event: Event, write: () => void, deliver: () => void): void {
+    const name = nameOf(event);
+    if (!this.#pending.has(name)) {
+      this.#pending.set(name, event);
+      write();
+    }
+    this.#handled.add(name);
+    deliver();
+    // Nothing came of it. Heard again after a crash much later, its pid may be another worker's.
+    if (this.#forgetHandled()) write();
+  }
+
+  #forgetHandled(): boolean {
+    const count = this.#handled.size;
+    for (const name of this.#handled) {
+      this.#pending.delete(name);
+      this.#gone.push([name]);
+    }
+    this.#handled.clear();
+    return count > 0;
   }
 
   changes(): Change[] {
@@ -83,6 +107,10 @@ export class Keeper {
 /** A thousand connections with half a request each must not be in memory once more. */
 function remembered(text: string): string | null {
   return text.length <= 1024 ? text : null;
+}
+
+function nameOf(event: Event): string {
+  return `pending/${JSON.stringify(event)}`;
 }
 
 /** What was heard, but not what it changed. */

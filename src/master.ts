@@ -6,6 +6,7 @@ import { closeSync } from "node:fs";
 import { CommandServer } from "./control/server.ts";
 import { encodeState } from "./core/handover.ts";
 import type { About, Event, Pid, Signal, State } from "./core/model.ts";
+import { byPid } from "./core/pool.ts";
 import { Keeper } from "./keeping.ts";
 import { createCapture, pipeMaker } from "./master/capturing.ts";
 import { Checker } from "./master/checker.ts";
@@ -113,7 +114,7 @@ export class Master {
   run(state: State, first: Event, heard: readonly Event[] = []): void {
     this.#supervisor = supervise(state, this.#ports());
     this.#signals = catchSignals((signal) => this.#signalled(signal), this.#shell.signals ?? undefined);
-    if (first.kind !== "booted") this.#survive(state);
+    if (first.kind !== "booted") this.#survive(state, heard);
     if (first.kind === "booted") {
       for (const { text, address } of this.#shell.listeners) this.#log.info(`Listening on ${address}`, { bind: text });
     }
@@ -124,7 +125,7 @@ export class Master {
     // The first workers do not wait for this: a crash before them leaves nothing behind that the next start could miss.
     if (first.kind === "booted") this.#survive(this.#supervisor.state());
     this.#endLostSpawns();
-    for (const event of heard) this.#deliver(event);
+    for (const event of heard) this.#deliverSurely(event);
     release();
     // Who died between the two images left no signal that anybody saw.
     this.#reaper.reap();
@@ -183,7 +184,7 @@ export class Master {
   }
 
   /** A crash from here on leads to an image that goes on from the last whole turn. */
-  #survive(state: State): void {
+  #survive(state: State, heard: readonly Event[] = []): void {
     const keeper = new Keeper(state, {
       // Its connections come and go without being written down: they end with the image.
       shell: () => this.#document(state, []).shell,
@@ -191,6 +192,7 @@ export class Master {
       captureChanges: () => this.#capture.takeChanges(),
       changingShell: () => ({ preload: this.#preload?.toState() ?? null, notify: this.#notices.socket }),
     });
+    keeper.expect(heard);
     this.#keeper = keeper;
     const settings: SurvivalSettings = {
       options: this.#options,
@@ -232,9 +234,9 @@ export class Master {
 
   /** What is said only once: a crash on the way does not lose it. */
   #deliverSurely(event: Event): void {
-    this.#keeper?.expect(event);
-    this.#survival?.save();
-    this.#deliver(event);
+    const deliver = () => this.#deliver(event);
+    if (this.#keeper === null) deliver();
+    else this.#keeper.surely(event, () => this.#survival?.save(), deliver);
   }
 
   #ports(): Ports {
@@ -351,7 +353,7 @@ export class Master {
   }
 
   #isWorker(pid: Pid): boolean {
-    const isKnown = () => this.#supervisor.state().workers.some((worker) => worker.pid === pid);
+    const isKnown = () => byPid(this.#supervisor.state(), pid) !== undefined;
     if (isKnown()) return true;
     this.#preload?.listen();
     return isKnown();

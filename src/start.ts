@@ -35,6 +35,8 @@ export async function startMaster(
 ): Promise<void> {
   const cwd = logicalCwd();
   const launch = readLaunch(options, cwd);
+  // Before anything is opened: it may fail, and then nothing is to be left behind.
+  if (options.masterNice !== null) setNice(options.masterNice);
   const listeners = await openListeners(options.binds, options.config.backlog);
   let taken: Awaited<ReturnType<typeof takeOver>>;
   let http: Listener | null = null;
@@ -46,7 +48,6 @@ export async function startMaster(
     throw error;
   }
   try {
-    if (options.masterNice !== null) setNice(options.masterNice);
     const master = new Master(options, exit, {
       argv,
       options,

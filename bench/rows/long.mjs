@@ -1,13 +1,16 @@
 /** A long life in a short time: memory after thousands of respawns and hundreds of upgrades. */
 import { command, figuresOf, Master, sleep } from "../lib.mjs";
 
+/** V8 tidies up by itself some 8 s after the last work. */
+const settlingMs = 20_000;
+
 export async function age(context) {
   const respawns = context.quick ? 300 : 10_000;
   const upgrades = context.quick ? 5 : 500;
   const args = ["-m", "manual", "-s", "0.001", "-q"];
   const master = await Master.start(context.peers.einhorn, { n: 8, args, env: { BENCH_ACK: "1" } });
   try {
-    await sleep(8000);
+    await sleep(settlingMs);
     const young = figuresOf(master.pid);
     let seen = 8;
     const kill = (pid) => {
@@ -27,7 +30,7 @@ export async function age(context) {
       const reply = await command(master.socket, { command: i % 2 === 0 ? "upgrade_fleet" : "upgrade" });
       if (reply.error) throw new Error(reply.message);
     }
-    await sleep(8000);
+    await sleep(settlingMs);
     const old = figuresOf(master.pid);
     const values = { einhorn: [old.rss], "at its start": [young.rss] };
     const anonymous = { einhorn: [old.anonymous], "at its start": [young.anonymous] };

@@ -1,14 +1,14 @@
 /** What each command does and answers. Reading and checking of arguments has happened (commands.ts). */
-import { type Command, commandHelp } from "./commands.ts";
+import { commandHelp } from "./commands.ts";
 import * as messages from "./messages.ts";
-import type { Asker, Level } from "./model.ts";
+import type { Asker, Event, Level } from "./model.ts";
 import { isPoolReady, isStopping, quorum, readyCount } from "./pool.ts";
 import { beginStop, requestHandover, signalEverybody } from "./record.ts";
 import { answer, log, progress, refuse, set, type Turn } from "./turn.ts";
 import { announce, failUpgrade, setUpgrade } from "./upgrade.ts";
 import { statusData, statusText, upstreamState } from "./views.ts";
 
-export function answerCommand(turn: Turn, asker: Asker, command: Command): void {
+export function answerCommand(turn: Turn, { asker, command, wallMs }: Extract<Event, { kind: "asked" }>): void {
   const { state, now } = turn;
   switch (command.name) {
     case "ehlo":
@@ -20,7 +20,7 @@ export function answerCommand(turn: Turn, asker: Asker, command: Command): void 
         `You are speaking to the Einhorn command socket. You can run the following commands:\n\n${commandHelp.join("\n")}`,
       );
     case "state":
-      return answer(turn, asker, upstreamState(state, now));
+      return answer(turn, asker, upstreamState(state, now, wallMs));
     case "status":
       return answer(turn, asker, statusText(state, now), statusData(state, now));
     case "ready": {

@@ -18,19 +18,34 @@ export function changesBetween(before: State | null, next: State): Change[] {
   return changes;
 }
 
-/** Both lists are in the order of ids: workers are appended and never moved. */
+/**
+ * Both lists are in the order of ids: workers are appended and never moved. What stands at both ends of both is passed over
+ * by pointer, which is most of it.
+ */
 function compareWorkers(before: readonly Worker[], next: readonly Worker[], changes: Change[]): void {
-  let index = 0;
-  for (const worker of next) {
+  const shorter = Math.min(before.length, next.length);
+  let same = 0;
+  while (same < shorter && before[same] === next[same]) same += 1;
+  let beforeEnd = before.length;
+  let nextEnd = next.length;
+  for (; beforeEnd > same && nextEnd > same && before[beforeEnd - 1] === next[nextEnd - 1]; beforeEnd -= 1)
+    nextEnd -= 1;
+  let index = same;
+  for (let at = same; at < nextEnd; at += 1) {
+    const worker = next[at] as Worker;
+    if (before[index] === worker) {
+      index += 1;
+      continue;
+    }
     let other = before[index];
-    for (; other !== undefined && other.id < worker.id; other = before[index]) {
+    for (; other !== undefined && index < beforeEnd && other.id < worker.id; other = before[index]) {
       changes.push([`worker/${other.id}`]);
       index += 1;
     }
-    if (other?.id === worker.id) index += 1;
     if (other !== worker) changes.push([`worker/${worker.id}`, worker]);
+    if (other?.id === worker.id) index += 1;
   }
-  for (const other of before.slice(index)) changes.push([`worker/${other.id}`]);
+  for (; index < beforeEnd; index += 1) changes.push([`worker/${before[index]?.id}`]);
 }
 
 /** The document that the parts make, for decodeState. */

@@ -150,10 +150,12 @@ function readNumber(text: string | undefined, what = "COUNT"): number {
   return number;
 }
 
-function readSeconds(text: string | undefined, what: string): number {
+function readSeconds(text: string | undefined, what: string, least = 0): number {
   const seconds = Number(text);
-  if (text === undefined || text.trim() === "" || !Number.isFinite(seconds) || seconds < 0) {
-    throw new BadArgument(`${what} must be a number of seconds, not ${JSON.stringify(text ?? "")}`);
+  if (text === undefined || text.trim() === "" || !Number.isFinite(seconds) || seconds < least) {
+    throw new BadArgument(
+      `${what} must be a number of seconds${least > 0 ? " above 0" : ""}, not ${JSON.stringify(text ?? "")}`,
+    );
   }
   return seconds * 1000;
 }
@@ -177,7 +179,8 @@ function readSignal(text: string): Signal {
 /** What `config` may change, by option name, and how each is read. */
 const settings: Readonly<Record<string, (value: unknown) => Partial<Config>>> = {
   number: (value) => ({ number: readNumber(String(value), "number") }),
-  seconds: (value) => ({ respawnMs: readSeconds(String(value), "seconds") }),
+  // As -s: without any pause a program that cannot be started would be tried again for ever within one turn.
+  seconds: (value) => ({ respawnMs: readSeconds(String(value), "seconds", Number.MIN_VALUE) }),
   backlog: (value) => ({ backlog: readNumber(String(value), "backlog") }),
   "max-unacked": (value) => ({ maxUnacked: value === null ? null : readNumber(String(value), "max-unacked") }),
   "max-upgrade-additional": (value) => ({

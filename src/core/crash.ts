@@ -6,6 +6,7 @@ import { bury } from "./life.ts";
 import type { Event, Worker } from "./model.ts";
 import { byPid, isStopping } from "./pool.ts";
 import { beginStop, endHandover, forgetOthers, sameMaster } from "./record.ts";
+import { withAdded } from "./roster.ts";
 import { log, set, setWorker, type Turn } from "./turn.ts";
 
 /** This many crashes in `crashWindowMs` are no accident: the orchestrator shall start afresh. */
@@ -58,7 +59,7 @@ function adopt(turn: Turn, { pid, slot, generation }: Crash["found"][number]): v
   if (ordered !== undefined) return setWorker(turn, ordered.id, born);
   const { counters } = state;
   set(turn, {
-    workers: [...state.workers, born],
+    workers: withAdded(state.workers, [born]),
     nextId: state.nextId + 1,
     lastGeneration: Math.max(state.lastGeneration, generation),
     counters: { ...counters, starts: counters.starts + 1 },

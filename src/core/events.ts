@@ -44,7 +44,8 @@ export type Event =
   | { kind: "preloaded"; path: string; progress: "loading" | "active" | "off"; reason: string | null }
   | { kind: "notified"; pid: Pid; status?: string; stopping?: true; extendMs?: Millis; watchdog?: true }
   | { kind: "measured"; rssBytes: Readonly<Record<Pid, number>> }
-  | { kind: "asked"; asker: Asker; command: Command }
+  /** `wallMs` is the time of day, in ms since 1970: for answers that show when something was. */
+  | { kind: "asked"; asker: Asker; command: Command; wallMs: number }
   | { kind: "hung-up"; connection: ConnectionId }
   | { kind: "signal"; signal: Signal }
   | { kind: "checked"; reason: string | null }

@@ -42,7 +42,7 @@ export function decodeState(document: unknown, config: Config): State {
   const template = initialState(config, about, { argv: [], cwd: "/", env: {} }, 1);
   const state = adopt(template, core);
   if (!Array.isArray(core.workers)) throw new Error("the state document has no list of workers");
-  return { ...state, workers: core.workers.map(decodeWorker) };
+  return { ...state, workers: core.workers.map(decodeWorker).sort((a, b) => a.id - b.id) };
 }
 
 function decodeWorker(given: unknown): Worker {

@@ -2,6 +2,7 @@
 import * as messages from "./messages.ts";
 import type { Backoff, Cause, Counters, Death, Event, Millis, Upgrade, Worker } from "./model.ts";
 import { isStopping, readyCount, wasReady } from "./pool.ts";
+import { without } from "./roster.ts";
 import { log, random, set, setWorker, type Turn } from "./turn.ts";
 
 /** Cap: a hundred workers that fail for one passing reason must not wait for hours once it has passed. */
@@ -51,7 +52,7 @@ export function bury(turn: Turn, worker: Worker, event: Ending): void {
   const cause = causeOf(event);
   const { state } = turn;
   set(turn, {
-    workers: state.workers.filter((other) => other.id !== worker.id),
+    workers: without(state.workers, worker),
     counters: counted(state.counters, cause),
   });
   const expected = worker.phase.kind === "told" || worker.phase.kind === "killed" || isStopping(state);
@@ -67,7 +68,7 @@ export function bury(turn: Turn, worker: Worker, event: Ending): void {
 export function callOff(turn: Turn, worker: Worker): void {
   const { workers, counters } = turn.state;
   set(turn, {
-    workers: workers.filter((other) => other.id !== worker.id),
+    workers: without(workers, worker),
     counters: { ...counters, starts: counters.starts - 1 },
   });
 }
@@ -139,7 +140,8 @@ function remember(
     slot: worker.slot,
     generation: worker.generation,
     at: turn.now,
-    upMs: turn.now - worker.spawnedAt,
+    // One that could not be started was never up, however long its zygote took to say so.
+    upMs: cause.kind === "unspawned" ? 0 : turn.now - worker.spawnedAt,
     wasReady: wasReady(worker),
     expected,
     cause,

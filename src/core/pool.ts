@@ -1,5 +1,6 @@
 /** The words for asking about the pool of workers. Pure questions; nothing here changes anything. */
-import type { Generation, Pid, State, Worker } from "./model.ts";
+import type { Pid, State, Worker } from "./model.ts";
+import { find, indexOf } from "./roster.ts";
 
 /** Ordered or running, and not told to go: counts towards what is wanted. */
 export function isServing(worker: Worker): boolean {
@@ -25,65 +26,45 @@ export function wasReady(worker: Worker): boolean {
   return phase.kind === "ready" || ((phase.kind === "told" || phase.kind === "killed") && phase.wasReady);
 }
 
-export function byPid(state: State, pid: Pid): Worker | undefined {
-  return state.workers.find((worker) => worker.pid === pid);
+export function byPid({ workers }: State, pid: Pid): Worker | undefined {
+  return indexOf(workers).byPid.get(pid);
 }
 
-export function byId(state: State, id: number): Worker | undefined {
-  return state.workers.find((worker) => worker.id === id);
+export function byId({ workers }: State, id: number): Worker | undefined {
+  return find(workers, id);
 }
 
-/** What every rule wants to know, counted in one pass and once per list of workers. */
+/** Ordered or starting, of any generation, in order of ids. */
+export function unackedWorkers({ workers }: State): readonly Worker[] {
+  return indexOf(workers).unacked.slice();
+}
+
+/** Told to go or killed, and not gone yet, in order of ids. */
+export function leavingWorkers({ workers }: State): readonly Worker[] {
+  return indexOf(workers).leaving.slice();
+}
+
+/** What every rule wants to know of the pool. */
 export interface Census {
   /** Of the wanted generation and not to be replaced. */
   current: { serving: number; ready: number; unacked: number };
   stale: { serving: number; ready: number };
-  /** Told to go or killed, and not gone yet. */
-  leaving: number;
   /** Alive in any way, those told to go included. */
   alive: number;
 }
 
-/** What was counted last, by list of workers: lists are replaced, never changed, so a count stays true while its list lives. */
-const counted = new WeakMap<readonly Worker[], { generation: Generation; census: Census }>();
-
-export function census(state: State): Census {
-  const known = counted.get(state.workers);
-  if (known?.generation === state.generation) return known.census;
-  const count = take(state);
-  counted.set(state.workers, { generation: state.generation, census: count });
-  return count;
-}
-
-function take(state: State): Census {
-  const count: Census = {
-    current: { serving: 0, ready: 0, unacked: 0 },
-    stale: { serving: 0, ready: 0 },
-    leaving: 0,
-    alive: state.workers.length,
-  };
-  for (const worker of state.workers) {
-    if (!isServing(worker)) {
-      count.leaving += 1;
-      continue;
-    }
-    const side = isStale(state, worker) ? count.stale : count.current;
-    side.serving += 1;
-    if (isReady(worker)) side.ready += 1;
-    else if (side === count.current) count.current.unacked += 1;
+export function census({ workers, generation }: State): Census {
+  const current = { serving: 0, ready: 0, unacked: 0 };
+  const stale = { serving: 0, ready: 0 };
+  for (const [of, { lasting, recycled }] of indexOf(workers).generations) {
+    const side = of === generation ? current : stale;
+    side.serving += lasting.serving;
+    side.ready += lasting.ready;
+    stale.serving += recycled.serving;
+    stale.ready += recycled.ready;
   }
-  return count;
-}
-
-/** Ordered or starting, of any generation. */
-export function hasUnacked(state: State): boolean {
-  const { current, stale } = census(state);
-  return current.serving + stale.serving > current.ready + stale.ready;
-}
-
-/** Slots that a living worker of this generation holds, whether told to go or not. */
-export function heldSlots(state: State, generation: Generation): Set<number> {
-  return new Set(state.workers.filter((worker) => worker.generation === generation).map((worker) => worker.slot));
+  current.unacked = current.serving - current.ready;
+  return { current, stale, alive: workers.length };
 }
 
 /** How many ready workers readiness needs. */

@@ -9,14 +9,15 @@
 import { proveMsMax, settleMsMax, settleMsMin } from "./life.ts";
 import * as messages from "./messages.ts";
 import type { Worker } from "./model.ts";
-import { census, heldSlots, isPoolReady, isReady, isServing, isStale, isStopping, readyCount } from "./pool.ts";
+import { census, isPoolReady, isReady, isServing, isStale, isStopping, readyCount } from "./pool.ts";
+import { freeSlot, withAdded } from "./roster.ts";
 import { ackByTime, stopUnacked } from "./rules/acks.ts";
 import { recycleWorn } from "./rules/recycling.ts";
 import { exitWhenEmpty, giveUp, killOverdue, tellAll } from "./rules/stopping.ts";
 import { tell } from "./rules/tell.ts";
 import { completeUpgrade, endHungCheck, judgeUpgrade } from "./rules/upgrading.ts";
 import { answer, log, random, set, type Turn, wake } from "./turn.ts";
-import { announce, launchOf } from "./upgrade.ts";
+import { announce, canaryCount, launchOf } from "./upgrade.ts";
 
 /** Those about how many workers run are below; the rest are in rules/, by what they are about. */
 const rules: readonly ((turn: Turn) => void)[] = [
@@ -123,7 +124,6 @@ function spawnMissing(turn: Turn): void {
   const wanted = allowedSpawns(turn);
   if (wanted <= 0) return;
   const { generation } = state;
-  const held = heldSlots(state, generation);
   const waiting = new Map(
     state.backoffs
       .filter((backoff) => backoff.generation === generation && backoff.until > now)
@@ -131,9 +131,8 @@ function spawnMissing(turn: Turn): void {
   );
   const launch = launchOf(state);
   const born: Worker[] = [];
-  for (let slot = 0, open = wanted; open > 0; slot += 1) {
-    if (held.has(slot)) continue;
-    open -= 1;
+  for (let slot = -1, open = wanted; open > 0; open -= 1) {
+    slot = freeSlot(state.workers, generation, slot + 1);
     const backoff = waiting.get(slot);
     if (backoff !== undefined) wake(turn, backoff.until);
     else born.push(newWorker(turn, state.nextId + born.length, slot));
@@ -141,7 +140,7 @@ function spawnMissing(turn: Turn): void {
   if (born.length === 0) return;
   const { counters } = turn.state;
   set(turn, {
-    workers: [...turn.state.workers, ...born],
+    workers: withAdded(turn.state.workers, born),
     nextId: state.nextId + born.length,
     counters: { ...counters, starts: counters.starts + born.length },
   });
@@ -159,7 +158,7 @@ function allowedSpawns(turn: Turn): number {
   if (mode.kind === "upgrading") {
     const { upgrade } = mode;
     if (upgrade.canary !== null && !upgrade.canaryPassed) {
-      missing = Math.min(config.number, upgrade.canary.count) - count.current.serving;
+      missing = canaryCount(config, upgrade) - count.current.serving;
     }
     // A pause stops the replacing, not the care for capacity.
     if (upgrade.paused) missing = Math.min(missing, config.number - count.current.serving - count.stale.serving);

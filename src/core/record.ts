@@ -36,10 +36,10 @@ export function record(turn: Turn, event: Event): void {
       return recordSignalled(turn, event.id, event.signal);
     case "acked":
       return recordAck(turn, event);
-    case "pinged":
-      return setWorkers(turn, (worker) =>
-        worker.pid === event.pid ? { ...worker, pinged: { at: now, requestId: event.requestId } } : worker,
-      );
+    case "pinged": {
+      const worker = byPid(state, event.pid);
+      return worker && setWorker(turn, worker.id, { pinged: { at: now, requestId: event.requestId } });
+    }
     case "preloaded":
       return recordPreload(turn, event);
     case "notified":
@@ -50,7 +50,7 @@ export function record(turn: Turn, event: Event): void {
         return rssBytes === undefined ? worker : { ...worker, rssBytes };
       });
     case "asked":
-      return answerCommand(turn, event.asker, event.command);
+      return answerCommand(turn, event);
     case "hung-up":
       return forget(turn, event.connection);
     case "signal":
@@ -83,6 +83,8 @@ function recordReexec(turn: Turn, event: Extract<Event, { kind: "reexeced" }>): 
     handover: null,
     counters: { ...state.counters, reexecs: state.counters.reexecs + 1, lastReexecMs: now - event.execMs },
   });
+  // sd_notify(3): each RELOADING=1 is followed by a READY=1.
+  if (state.started) turn.effects.push({ kind: "announce", state: "READY=1" });
   log(turn, "info", "Replaced the master's image", { tookMs: Math.round(now - event.execMs) });
   if (handover === null) return;
   if (handover.goal.kind === "upgrade") return beginUpgrade(turn, handover.goal, event.launch, handover.askers);
@@ -238,7 +240,8 @@ function recordCheck(turn: Turn, reason: string | null): void {
   const { handover } = turn.state;
   if (handover?.phase !== "checking") return;
   if (reason !== null) return endHandover(turn, messages.checkFailed(reason));
-  turn.effects.push({ kind: "announce", state: "RELOADING=1" }, { kind: "exec" });
+  if (turn.state.started) turn.effects.push({ kind: "announce", state: "RELOADING=1" });
+  turn.effects.push({ kind: "exec" });
   set(turn, { handover: { ...handover, phase: "executing" } });
 }
 
@@ -247,7 +250,7 @@ export function endHandover(turn: Turn, reason: string): void {
   if (handover === null) return;
   set(turn, { handover: null });
   if (handover.phase === "checking") turn.effects.push({ kind: "end-check" });
-  else turn.effects.push({ kind: "announce", state: "READY=1" });
+  else if (turn.state.started) turn.effects.push({ kind: "announce", state: "READY=1" });
   const message = handover.goal.kind === "reload" ? `Reload failed: ${reason}` : messages.upgradeFailed(reason);
   log(turn, "error", message);
   for (const asker of handover.askers) refuse(turn, asker, message);

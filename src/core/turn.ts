@@ -4,6 +4,7 @@
  * States are never changed in place; a turn replaces them. That keeps `step` pure and lets a caller keep old states.
  */
 import type { Asker, Effect, Level, Millis, State, Worker } from "./model.ts";
+import { find, withReplaced } from "./roster.ts";
 
 export interface Turn {
   state: State;
@@ -28,12 +29,8 @@ export function setWorkers(turn: Turn, change: (worker: Worker) => Worker): void
 }
 
 export function setWorker(turn: Turn, id: number, changes: Partial<Worker>): void {
-  const index = turn.state.workers.findIndex((worker) => worker.id === id);
-  const worker = turn.state.workers[index];
-  if (worker === undefined) return;
-  const workers = turn.state.workers.slice();
-  workers[index] = { ...worker, ...changes };
-  set(turn, { workers });
+  const worker = find(turn.state.workers, id);
+  if (worker !== undefined) set(turn, { workers: withReplaced(turn.state.workers, { ...worker, ...changes }) });
 }
 
 /** Asks to be called again at `at` at the latest. */

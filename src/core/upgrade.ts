@@ -1,6 +1,6 @@
 /** The life of an upgrade after the re-exec: begin, fail, finish. The rules decide when; this file says what that means. */
 import * as messages from "./messages.ts";
-import type { Asker, Generation, Launch, State, Upgrade, UpgradeRequest } from "./model.ts";
+import type { Asker, Config, Generation, Launch, State, Upgrade, UpgradeRequest } from "./model.ts";
 import { answer, log, progress, refuse, set, type Turn } from "./turn.ts";
 
 /** Takes the next generation number. An upgrade that was under way starts over, and its askers get this one's answer. */
@@ -71,6 +71,12 @@ export function finishUpgrade(turn: Turn, upgrade: Upgrade): void {
       upgradeMsSum: state.counters.upgradeMsSum + tookMs,
     },
   });
+}
+
+/** How many new workers are watched before the rest: no more than may run beside all the old ones, or none would ever pass. */
+export function canaryCount({ number, maxUpgradeAdditional }: Config, { strategy, canary }: UpgradeRequest): number {
+  const additional = strategy === "smooth" ? maxUpgradeAdditional : null;
+  return Math.min(canary?.count ?? 0, number, additional ?? number);
 }
 
 /** To the log and to everybody who asked for this upgrade. */

@@ -2,6 +2,7 @@
 import * as messages from "./messages.ts";
 import type { Death, Millis, Mode, State, Worker } from "./model.ts";
 import { census, isPoolReady, isStopping, quorum, readyCount } from "./pool.ts";
+import { rubyTime } from "./ruby-time.ts";
 
 export interface Readiness {
   ok: boolean;
@@ -129,13 +130,13 @@ function workerLine(worker: Worker, now: Millis): string {
 /**
  * The `state` command: YAML as the Ruby program's YAML.dump of its state hash, with symbols for keys, so that its clients
  * and monitors read it (lib/einhorn.rb default_state, lib/einhorn/command.rb dumpable_state). Strings are written as
- * JSON strings, which are YAML double-quoted scalars.
+ * JSON strings, which are YAML double-quoted scalars. `wallMs` is the time of day now, in ms since 1970.
  */
-export function upstreamState(state: State, now: Millis): string {
+export function upstreamState(state: State, now: Millis, wallMs: number): string {
   const { about, config, mode } = state;
   const children = Object.fromEntries(
     state.workers.flatMap((worker) =>
-      worker.pid === null ? [] : [[String(worker.pid), upstreamChild(worker, now)] as const],
+      worker.pid === null ? [] : [[String(worker.pid), upstreamChild(worker, now, wallMs)] as const],
     ),
   );
   const { ackMode } = config;
@@ -171,22 +172,27 @@ export function upstreamState(state: State, now: Millis): string {
   return `---\n${yaml(document, "")}`;
 }
 
+interface PlainScalar {
+  plain: string;
+}
+
 interface RubySymbol {
   symbol: string;
 }
 const symbol = (name: string): RubySymbol => ({ symbol: name });
+const plain = (text: string): PlainScalar => ({ plain: text });
 
-function upstreamChild(worker: Worker, now: Millis): Record<string, unknown> {
-  const ago = (at: Millis) => Math.round(now - at) / 1000;
+function upstreamChild(worker: Worker, now: Millis, wallMs: number): Record<string, unknown> {
+  const time = (at: Millis | undefined) => (at === undefined ? null : plain(rubyTime(wallMs - (now - at))));
   return {
     ":type": symbol("worker"),
     ":version": worker.generation,
     ":acked": worker.ackMs !== null,
     ":signaled": worker.signals.map(({ signal }) => signal.replace(/^SIG/, "")),
-    ":last_signaled_at": worker.signals.at(-1) === undefined ? null : ago(worker.signals.at(-1)?.at ?? now),
+    ":last_signaled_at": time(worker.signals.at(-1)?.at),
     ":index": worker.slot,
-    ":spinup_time": ago(worker.spawnedAt),
-    ":pinged_at": worker.pinged === null ? null : ago(worker.pinged.at),
+    ":spinup_time": Math.round(now - worker.spawnedAt) / 1000,
+    ":pinged_at": time(worker.pinged?.at),
     ":pinged_request_id": worker.pinged?.requestId ?? null,
   };
 }
@@ -203,6 +209,7 @@ function yamlValue(item: unknown, indent: string): string {
   if (Array.isArray(item))
     return ` [${item.map((entry) => (Array.isArray(entry) ? `[${entry.map(yamlScalar).join(", ")}]` : yamlScalar(entry))).join(", ")}]`;
   if (typeof item !== "object") return ` ${yamlScalar(item)}`;
+  if ("plain" in item) return ` ${String(item.plain)}`;
   if ("symbol" in item) return ` :${String(item.symbol)}`;
   return Object.keys(item).length === 0 ? " {}" : `\n${yaml(item, `${indent}  `)}`.trimEnd();
 }

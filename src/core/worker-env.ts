@@ -16,7 +16,7 @@ export interface WorkerSocket {
 }
 
 export interface WorkerEnvironment {
-  /** What einhorn was started with, after --drop-env-var and --env-file. */
+  /** What this image was started with (less --drop-env-var since the first re-exec), and --env-file. */
   launchEnv: Readonly<Record<string, string>>;
   sockets: readonly WorkerSocket[];
   /** getppid(2) of every worker: clients check it before they believe the rest. */

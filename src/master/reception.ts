@@ -17,7 +17,7 @@ export function reception({ log, control, deliver, deliverSurely }: ReceptionSet
   return {
     command(asker, request) {
       const read = readCommand(request);
-      if ("command" in read) deliver({ kind: "asked", asker, command: read.command });
+      if ("command" in read) deliver({ kind: "asked", asker, command: read.command, wallMs: Date.now() });
       else control().reply(asker, { message: read.error, wait: false, error: true });
     },
     ack: (pid) => deliverSurely({ kind: "acked", pid, via: "command" }),

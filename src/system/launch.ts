@@ -23,7 +23,6 @@ export function readLaunch(options: Options, cwd: string): Launch {
     );
   }
   const env = withoutHold(process.env as Record<string, string>);
-  for (const name of options.dropEnvVars) delete env[name];
   return { argv: options.program, cwd: real, env: envFile === null ? env : { ...env, ...readEnvFile(envFile) } };
 }
 

@@ -76,7 +76,7 @@ export class Survival {
   crash(error: unknown): void {
     const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
     try {
-      hold();
+      holdIfPossible();
       writeText(fileStorage(this.#fd), { text, at: now() });
       const { files, args, env } = this.#next();
       native.exec({ file: files[0] as string, args, env });
@@ -103,6 +103,15 @@ export function prepareSurvival(settings: SurvivalSettings, ready: (survival: Su
   } catch (error) {
     settings.trouble(`A crash of the master would be its end: ${(error as Error).message}. Trying again.`);
     setTimeout(() => prepareSurvival(settings, ready), retryMs);
+  }
+}
+
+/** Too few descriptors to look for threads is no reason to stay crashed. */
+function holdIfPossible(): void {
+  try {
+    hold();
+  } catch {
+    // A signal that comes just now may be lost.
   }
 }
 

@@ -50,6 +50,7 @@ const refusals: [unknown, unknown, RegExp][] = [
   ["config", ["{__proto__: 1}"], /Cannot read/],
   ["config", ["[1]"], /Cannot read/],
   ["config", [], /Pass settings/],
+  ["config", ["{seconds: 0}"], /seconds must be a number of seconds above 0, not "0"/],
   ["config", ["{number: -1}"], /number must be/],
 ];
 

@@ -49,6 +49,8 @@ export class Pool {
   wakeAt: Millis | null = null;
   /** Everything ordered since the last `take`. */
   effects: Effect[] = [];
+  /** The errno with which the kernel refuses to start workers; null: it starts them; "later": a zygote will tell. */
+  refusal: string | null = null;
   #nextPid = 100;
   #nextRequest = 1;
 
@@ -65,7 +67,10 @@ export class Pool {
     if (wakeAt !== undefined) this.wakeAt = wakeAt;
     this.effects.push(...effects);
     for (const effect of effects) {
-      if (effect.kind === "spawn") this.deliver({ kind: "spawned", id: effect.id, pid: this.#nextPid++ });
+      if (effect.kind !== "spawn" || this.refusal === "later") continue;
+      const { id } = effect;
+      if (this.refusal === null) this.deliver({ kind: "spawned", id, pid: this.#nextPid++ });
+      else this.deliver({ kind: "unspawned", id, errno: this.refusal, syscall: "vfork" });
     }
     return this;
   }
@@ -104,7 +109,7 @@ export class Pool {
     const asker = { connection: 1, requestId: this.#nextRequest++ };
     const read = readCommand({ command, args });
     if ("error" in read) throw new Error(read.error);
-    this.deliver({ kind: "asked", asker, command: read.command });
+    this.deliver({ kind: "asked", asker, command: read.command, wallMs: 1_767_323_045_000 + this.now });
     return asker;
   }
 

@@ -115,6 +115,77 @@ describe("respawning", () => {
     );
   });
 
+  for (const errno of ["EAGAIN", "ENOMEM", "EMFILE"]) {
+    test(`a start that the kernel refuses with ${errno} is counted, logged and tried again, each time later`, () => {
+      const pool = new Pool({ number: 2 }).ackAll();
+      pool.refusal = errno;
+      pool.pass(5000).take();
+      pool.die(100).pass(0);
+      const refused = () =>
+        pool.take().filter((it) => it.kind === "log" && it.message.includes(`failed with ${errno}`));
+      const pauses: number[] = [];
+      for (let before = pool.now; pauses.length < 3; before = pool.now) {
+        assert.equal(refused().length, 1);
+        pool.pass((pool.wakeAt as number) - pool.now);
+        pauses.push(pool.now - before);
+      }
+      assert.ok(pauses.every((pause, index) => pause >= 900 && (index === 0 || pause > (pauses[index - 1] ?? 0))));
+      assert.equal(pool.state.counters.deaths.unspawned, 4);
+      pool.refusal = null;
+      pool.pass(30_000).ackAll();
+      assert.equal(pool.pids("ready").length, 2);
+    });
+  }
+
+  test("a start that a zygote could not make after it had loaded for long was never up: it is tried again later", () => {
+    const pool = new Pool({ number: 1, respawnMs: 1000 }).ackAll();
+    pool.refusal = "later";
+    pool.pass(5000).die(100).pass(0);
+    const [order] = pool.workers(({ phase }) => phase.kind === "spawning");
+    pool.pass(1200).take();
+    pool.deliver({ kind: "unspawned", id: order?.id as number, errno: "EAGAIN", syscall: "fork" });
+    assert.deepEqual(
+      pool.take().filter(({ kind }) => kind === "spawn"),
+      [],
+    );
+    pool.pass(300);
+    assert.equal(pool.take().filter(({ kind }) => kind === "spawn").length, 1);
+  });
+
+  for (const [signal, end, code] of [
+    ["SIGTERM", { signal: "SIGTERM" }, 143],
+    ["SIGTERM", { code: 3 }, 3],
+    ["SIGINT", { code: 0 }, 0],
+    ["SIGUSR2", { signal: "SIGUSR2" }, 140],
+  ] as const) {
+    test(`--no-respawn passes ${signal} on as it is and exits with ${code}, the worker's end`, () => {
+      const pool = new Pool({ number: 1, respawn: false }).ackAll();
+      pool.take();
+      pool.deliver({ kind: "signal", signal });
+      assert.deepEqual(pool.signals(), [{ pid: 100, signal }]);
+      pool.die(100, end);
+      assert.deepEqual(
+        pool.take().filter(({ kind }) => kind === "exit"),
+        [{ kind: "exit", code }],
+      );
+    });
+  }
+
+  test("--no-respawn passes SIGQUIT on and exits with 1 at once", () => {
+    const pool = new Pool({ number: 1, respawn: false }).ackAll();
+    pool.take();
+    pool.deliver({ kind: "signal", signal: "SIGQUIT" });
+    const done = pool.take();
+    assert.deepEqual(
+      done.flatMap((it) => (it.kind === "signal" ? [it.signal] : [])),
+      ["SIGQUIT"],
+    );
+    assert.deepEqual(
+      done.filter(({ kind }) => kind === "exit"),
+      [{ kind: "exit", code: 1 }],
+    );
+  });
+
   test("--no-respawn exits with the first failure, 128 + signal", () => {
     const pool = new Pool({ number: 2, respawn: false }).ackAll();
     pool.die(100, { signal: "SIGSEGV" }).die(101, { code: 0 });
@@ -126,6 +197,17 @@ describe("respawning", () => {
 });
 
 describe("a smooth upgrade", () => {
+  test("says READY=1 to einhorn's own service manager after each RELOADING=1", () => {
+    const pool = new Pool({ number: 2 }).ackAll();
+    pool.take();
+    pool.upgrade();
+    const announced = () => pool.take().flatMap((it) => (it.kind === "announce" ? [it.state] : []));
+    assert.deepEqual(announced(), ["RELOADING=1", "READY=1"]);
+    pool.ask("reload");
+    pool.deliver({ kind: "checked", reason: null }).deliver({ kind: "exec-failed", reason: "test" });
+    assert.deepEqual(announced(), ["RELOADING=1", "READY=1"]);
+  });
+
   test("never drops below the wanted capacity, and each ACK retires one", () => {
     const pool = new Pool({ number: 3, maxUnacked: 1 }).ackAll().ackAll().ackAll();
     pool.upgrade();
@@ -240,6 +322,16 @@ describe("a smooth upgrade", () => {
     assert.equal(pool.pids("ready").length, 4);
     pool.pass(1);
     for (let round = 0; round < 3; round += 1) pool.settle();
+    assert.equal(pool.lastReply(asker)?.message, "Upgrade done");
+  });
+
+  test("watches no more canaries than may run beside the old workers", () => {
+    const pool = new Pool({ number: 3, maxUpgradeAdditional: 1 }).ackAll();
+    const asker = pool.upgrade("upgrade", "--canary", "3");
+    for (let round = 0; round < 6; round += 1) {
+      pool.settle();
+      for (const pid of pool.pids("told")) pool.die(pid, { code: 0 });
+    }
     assert.equal(pool.lastReply(asker)?.message, "Upgrade done");
   });
 

@@ -104,4 +104,8 @@ test("the Ruby program's own wire format ACKs and gets its answers", async (t) =
   assert.equal(state.children, 2);
   assert.equal(state.number, 2);
   assert.deepEqual(state.acked, [true, true]);
+  assert.deepEqual(state.signaled_ago, [null, null]);
+  assert.equal((await master.sh("signal", "WINCH")).code, 0);
+  const { stdout: later } = await exec("ruby", [fixture("upstream-shell.rb"), master.sockPath, "state"]);
+  for (const ago of JSON.parse(later).signaled_ago) assert.ok(ago >= 0 && ago < 600, `signaled ${ago} s ago`);
 });

@@ -207,7 +207,7 @@ const rows: { readonly [shape in keyof typeof shapes]: readonly Row[] } = {
       call: "open",
       act: "reload",
       errnos: "EMFILE ENFILE ENOMEM",
-      because: "signals are held as far as can be",
+      says: /Reload failed: .*open (EMFILE|ENFILE|ENOMEM)/,
       where: "inMaster",
     },
     {
@@ -287,12 +287,34 @@ const rows: { readonly [shape in keyof typeof shapes]: readonly Row[] } = {
       says: /Reload failed: .*cannot/,
       where: "elsewhere",
     },
-    { call: "socket", act: "rebind", errnos: "EMFILE ENFILE ENOMEM ENOBUFS", says: /./, where: "inMaster" },
-    { call: "bind", act: "rebind", errnos: "EADDRINUSE EADDRNOTAVAIL EACCES ENOMEM", says: /./, where: "inMaster" },
-    { call: "listen", act: "rebind", errnos: "EADDRINUSE", says: /./, where: "inMaster" },
-    { call: "setsockopt", act: "rebind", errnos: "ENOMEM", says: /./, where: "inMaster" },
-    { call: "getsockname", act: "rebind", errnos: "ENOBUFS", says: /./, where: "inMaster" },
-    { call: "getsockopt", act: "rebind", errnos: "ENOBUFS", says: /./, where: "inMaster" },
+    {
+      call: "socket",
+      act: "rebind",
+      errnos: "EMFILE ENFILE ENOMEM ENOBUFS",
+      says: /Cannot bind 127.0.0.1:0/,
+      // The first tells the service manager.
+      after: 1,
+      where: "inMaster",
+    },
+    {
+      call: "bind",
+      act: "rebind",
+      errnos: "EADDRINUSE EADDRNOTAVAIL EACCES ENOMEM",
+      says: /Cannot bind 127.0.0.1:0/,
+      where: "inMaster",
+    },
+    { call: "listen", act: "rebind", errnos: "EADDRINUSE", says: /Cannot bind 127.0.0.1:0/, where: "inMaster" },
+    { call: "setsockopt", act: "rebind", errnos: "ENOMEM", says: /Cannot bind 127.0.0.1:0/, where: "inMaster" },
+    { call: "getsockname", act: "rebind", errnos: "ENOBUFS", says: /Cannot bind 127.0.0.1:0/, where: "inMaster" },
+    {
+      call: "getsockopt",
+      act: "rebind",
+      errnos: "ENOBUFS",
+      says: /Cannot bind 127.0.0.1:0/,
+      where: "inMaster",
+      // The first identifies who asks.
+      after: 1,
+    },
   ],
 };
 
@@ -306,7 +328,7 @@ const starts: readonly Row[] = [
   },
   { call: "bind", act: "failing start", errnos: "EADDRINUSE EADDRNOTAVAIL EACCES ENOMEM", says: /cannot/i },
   { call: "listen", act: "failing start", errnos: "EADDRINUSE EOPNOTSUPP", says: /cannot/i },
-  { call: "setsockopt", act: "failing start", errnos: "ENOMEM EPERM ENOPROTOOPT", says: /./ },
+  { call: "setsockopt", act: "failing start", errnos: "ENOMEM EPERM ENOPROTOOPT", says: /Cannot bind 127.0.0.1:0/ },
   { call: "getsockname", act: "failing start", errnos: "ENOBUFS", says: /ENOBUFS/ },
   { call: "getsockopt", act: "failing start", errnos: "ENOBUFS ENOMEM", says: /ENOBUFS|ENOMEM/ },
   { call: "flock", act: "start", errnos: "ENOLCK", says: /Starting without the lock on .*: ENOLCK/, after: 1 },

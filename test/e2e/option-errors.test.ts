@@ -107,6 +107,19 @@ test("a mistake in the config file names the line and the column", async (t) => 
   assert.match(wrong.stderr, /einhorn\.yml:2:11.*later/);
 });
 
+test("a --nice that this user may not have leaves nothing behind", async (t) => {
+  const directory = fs.mkdtempSync("/tmp/einhorn-nice-");
+  t.after(() => fs.rmSync(directory, { recursive: true }));
+  fs.chmodSync(directory, 0o777);
+  const at = (name: string) => path.join(directory, name);
+  const args = ["-d", at("sock"), "-e", at("pid"), "-f", at("lock"), "-b", `unix:${at("bound")}`, "--nice", "-5"];
+  const nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
+  const failed = await run("einhorn", [...args, "--", "touch", at("started")], { through: nobody });
+  assert.notEqual(failed.code, 0);
+  assert.match(failed.stderr, /--nice: .*-5: EACCES/);
+  assert.deepEqual(fs.readdirSync(directory), []);
+});
+
 test("no program: the usage on stdout, exit 1; --help and --version exit 0", async () => {
   const usage = await run("einhorn", []);
   assert.equal(usage.code, 1);

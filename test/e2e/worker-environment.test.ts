@@ -163,3 +163,12 @@ test("--worker-user, --chdir, --umask, --rlimit, --oom-score-adj, --nice and --e
   assert.equal(env().FROM_FILE, "a b");
   assert.equal(env().OTHER, "1");
 });
+
+test("--drop-env-var takes a variable away at the re-exec, not from the first generation", async (t) => {
+  const { master, env } = await look(t, { args: [...MANUAL, "--drop-env-var", "ONCE"], env: { ONCE: "1", KEPT: "1" } });
+  assert.equal(env().ONCE, "1");
+  const upgraded = await master.sh("upgrade");
+  assert.equal(upgraded.code, 0, upgraded.stderr);
+  assert.equal(env().ONCE, undefined);
+  assert.equal(env().KEPT, "1");
+});

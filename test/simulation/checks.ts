@@ -1,11 +1,18 @@
 /** What must hold in every world: looked at after each step, at each order of the master, and when all is calm. */
 import { deepStrictEqual } from "node:assert/strict";
-import type { Asker, Effect, Millis, Signal, State, Worker } from "../../src/core/model.ts";
-import type { Process, World } from "./world.ts";
+import type { Asker, Event, Millis, Signal, State, Worker } from "../../src/core/model.ts";
+import type { Process, SpawnEffect } from "./kernel.ts";
+import type { World } from "./world.ts";
 
 export class Violation extends Error {}
 
-const alive = (worker: Worker) => worker.phase.kind !== "spawning";
+interface Slot {
+  lastStart: Millis | null;
+  died: { upMs: Millis } | null;
+  /** Deaths in a row before ACK. */
+  failures: number;
+}
+
 const ready = (worker: Worker) => worker.phase.kind === "ready";
 const unacked = (worker: Worker) => worker.phase.kind === "starting" || worker.phase.kind === "spawning";
 
@@ -14,9 +21,14 @@ export class Checks {
   #nextRequest = 1;
   /** Final replies still owed, by request id. */
   readonly #owed = new Map<number, { connection: number; command: string }>();
-  readonly #lastStart = new Map<string, Millis>();
-  readonly #died = new Map<string, { upMs: Millis; acked: boolean }>();
-  readonly #failures = new Map<string, number>();
+  /** What is known of each slot's starts and deaths, by generation and slot. */
+  readonly #slots = new Map<string, Slot>();
+  /** Those that the turn under way changed, as they were before it: a crash makes the master forget it. */
+  readonly #slotsBefore = new Map<string, Slot>();
+  /** `-s` is not what it was at the start: what was to wait for the old one is nobody's fault. */
+  #paceChanged = false;
+  /** What a failed worker makes `--no-respawn` exit with. */
+  readonly #failureCodes = new Set<number>();
 
   constructor(world: World) {
     this.#world = world;
@@ -37,20 +49,37 @@ export class Checks {
       Number(asker.requestId),
     );
     for (const id of this.#owed.keys()) if (!kept.includes(id)) this.#owed.delete(id);
-    for (const [key, at] of this.#startsInTurn) {
-      if (at === undefined) this.#lastStart.delete(key);
-      else this.#lastStart.set(key, at);
-    }
-    this.#startsInTurn.clear();
+    for (const [key, slot] of this.#slotsBefore) this.#slots.set(key, slot);
+    this.#slotsBefore.clear();
     for (const id of replied) if (kept.includes(id)) this.#answeredTwice.add(id);
   }
-  /** Starts that a crash makes the master forget, with the one before. */
-  readonly #startsInTurn = new Map<string, Millis | undefined>();
   readonly #answeredTwice = new Set<number>();
 
   /** The turn is whole: its starts are remembered. */
   saved(): void {
-    this.#startsInTurn.clear();
+    this.#slotsBefore.clear();
+  }
+
+  /** Nothing that was said once is lost or heard twice. */
+  sameHeard(due: ReadonlySet<string>, heard: readonly Event[]): void {
+    const got = new Set(heard.map((event) => JSON.stringify(event)));
+    for (const text of due) if (!got.has(text)) this.#fail(`a crash lost ${text}`);
+    for (const text of got) if (!due.has(text)) this.#fail(`handled, and heard again after a crash: ${text}`);
+  }
+
+  #slot({ generation, slot }: { generation: number; slot: number }): Slot {
+    return this.#slots.get(`${generation}/${slot}`) ?? { lastStart: null, died: null, failures: 0 };
+  }
+
+  #setSlot(of: { generation: number; slot: number }, changes: Partial<Slot>): void {
+    this.#slots.set(`${of.generation}/${of.slot}`, { ...this.#slot(of), ...changes });
+  }
+
+  /** As `#setSlot`, undone by a crash in this turn. */
+  #setSlotInTurn(of: { generation: number; slot: number }, changes: Partial<Slot>): void {
+    const key = `${of.generation}/${of.slot}`;
+    if (!this.#slotsBefore.has(key)) this.#slotsBefore.set(key, this.#slot(of));
+    this.#setSlot(of, changes);
   }
 
   asked(asker: Asker, command: string): void {
@@ -69,52 +98,59 @@ export class Checks {
   }
 
   afterStep(): void {
-    const { state } = this.#world;
+    const { state, config } = this.#world;
     this.#forgetPacing(state.generation);
+    if (state.config.respawnMs !== config.respawnMs) this.#paceChanged = true;
     this.#slotsAreUnique(state);
     this.#tableMatchesKernel(state);
     this.#readyMeansAcked(state);
     this.#allAreTold(state);
     this.#alarmIsSet(state);
-    if (this.#world.chance.oneIn(50)) this.#world.roundTrip(state);
+    if (this.#world.chance.oneIn(200)) this.#world.roundTrip(state);
   }
 
   #slotsAreUnique(state: State): void {
-    const seen = new Set<string>();
-    for (const worker of state.workers) {
-      const key = `${worker.generation}/${worker.slot}`;
-      if (seen.has(key)) this.#fail(`two living workers of generation/slot ${key}`);
-      seen.add(key);
-    }
-    const slots = new Set<string>();
-    for (const process of this.#world.processes.values()) {
-      const key = `${process.generation}/${process.slot}`;
-      if (slots.has(key)) this.#fail(`two living processes in generation/slot ${key}`);
-      slots.add(key);
+    this.#noneTwice(state.workers, "workers");
+    this.#noneTwice(this.#world.kernel.processes.values(), "processes");
+  }
+
+  #noneTwice(all: Iterable<{ generation: number; slot: number }>, what: string): void {
+    const seen = new Set<number>();
+    let count = 0;
+    for (const { generation, slot } of all) {
+      count += 1;
+      if (seen.add(generation * 100_000 + slot).size < count)
+        this.#fail(`two living ${what} of generation/slot ${generation}/${slot}`);
     }
   }
 
   #tableMatchesKernel(state: State): void {
+    const { processes, zombies, births } = this.#world.kernel;
     if (this.#world.exited !== null) return;
-    const known = new Set(state.workers.flatMap((worker) => worker.pid ?? []));
-    for (const pid of this.#world.processes.keys())
-      if (!known.has(pid)) this.#fail(`process ${pid} lives, but the master forgot it`);
-    const zombies = new Set(this.#world.zombies.map((process) => process.pid));
-    for (const pid of known) {
-      if (!this.#world.processes.has(pid) && !zombies.has(pid))
+    let living = 0;
+    let unborn = 0;
+    for (const { pid, id } of state.workers) {
+      if (pid === null && !births.has(id)) this.#fail("a spawn was ordered and never answered");
+      else if (pid === null) unborn += 1;
+      else if (processes.has(pid)) living += 1;
+      else if (!zombies.some((zombie) => zombie.pid === pid))
         this.#fail(`the master believes in ${pid}, which was reaped`);
     }
-    if (state.workers.some((worker) => !alive(worker) && !this.#world.births.has(worker.id)))
-      this.#fail("a spawn was ordered and never answered");
-    for (const id of this.#world.births.keys())
-      if (!state.workers.some((worker) => worker.id === id)) this.#fail(`worker ${id} is being born and was forgotten`);
+    if (living < processes.size) {
+      const forgotten = [...processes.keys()].filter((pid) => !state.workers.some((worker) => worker.pid === pid));
+      this.#fail(`process ${forgotten} lives, but the master forgot it`);
+    }
+    if (unborn < births.size) this.#fail("a worker is being born and was forgotten");
   }
 
   #readyMeansAcked(state: State): void {
     const { ackMode } = state.config;
-    for (const worker of state.workers.filter(ready)) {
-      const process = this.#world.processes.get(worker.pid ?? -1);
+    for (const worker of state.workers) {
+      const process = this.#world.kernel.processes.get(worker.pid ?? -1);
       if (process === undefined) continue;
+      if (unacked(worker) && process.acked && ackMode.kind !== "timer" && !this.#world.isCatchingUp)
+        this.#fail(`the ACK of ${worker.pid} is lost`);
+      if (!ready(worker)) continue;
       if (ackMode.kind !== "timer" && !process.acked) this.#fail(`worker ${worker.pid} counts as ready without an ACK`);
       if (ackMode.kind === "timer" && this.#world.now < process.bornAt + ackMode.ms)
         this.#fail(`worker ${worker.pid} counted as ready too early`);
@@ -124,8 +160,8 @@ export class Checks {
   #allAreTold(state: State): void {
     const { mode } = state;
     if (mode.kind !== "stopping" || this.#world.now < mode.tellAt) return;
-    for (const process of this.#world.processes.values()) {
-      if (!process.told && this.#lastEventWasAfter(mode.tellAt))
+    for (const process of this.#world.kernel.processes.values()) {
+      if (!process.told && !process.leaving && this.#lastEventWasAfter(mode.tellAt))
         this.#fail(`stopping, but worker ${process.pid} was never told`);
     }
   }
@@ -145,7 +181,8 @@ export class Checks {
         wants.push([worker.spawnedAt + state.config.ackMode.ms, "timer ACK"]);
       }
       if (worker.phase.kind === "starting" && state.config.ackTimeoutMs !== null) {
-        wants.push([worker.spawnedAt + state.config.ackTimeoutMs, "ACK timeout"]);
+        const dueAt = Math.max(worker.spawnedAt + state.config.ackTimeoutMs, worker.deadline ?? 0);
+        wants.push([dueAt, "ACK timeout"]);
       }
       if (worker.phase.kind === "told" && worker.phase.killAt !== null) wants.push([worker.phase.killAt, "kill"]);
     }
@@ -160,44 +197,40 @@ export class Checks {
   }
 
   /** Ordered, and called off before there was a process. */
-  neverBorn({ generation, slot }: { generation: number; slot: number }): void {
-    this.#lastStart.delete(`${generation}/${slot}`);
+  neverBorn(order: { generation: number; slot: number }): void {
+    this.#setSlot(order, { lastStart: null });
   }
 
-  spawning(order: Extract<Effect, { kind: "spawn" }>): void {
+  /** A start that the kernel refused is a death before the ACK. */
+  failedStart(order: SpawnEffect, errno: string): void {
+    this.#failureCodes.add(errno === "ENOENT" ? 127 : 126);
+    const { failures } = this.#slot(order);
+    this.#setSlotInTurn(order, { died: { upMs: 0 }, failures: failures + 1 });
+  }
+
+  spawning(order: SpawnEffect): void {
     const { state, now } = this.#world;
     if (state.mode.kind === "stopping" && now > state.mode.since) this.#fail("started a worker while stopping");
     this.#limitsHold(state);
     this.#forgetPacing(order.generation);
-    const key = `${order.generation}/${order.slot}`;
-    const lastStart = this.#lastStart.get(key);
-    const died = this.#died.get(key);
-    if (!this.#startsInTurn.has(key)) this.#startsInTurn.set(key, lastStart);
-    this.#lastStart.set(key, now);
-    if (
-      lastStart === undefined ||
-      died === undefined ||
-      this.#world.state.config.respawnMs !== this.#world.config.respawnMs
-    )
-      return;
+    const { lastStart, died, failures } = this.#slot(order);
+    this.#setSlotInTurn(order, { lastStart: now });
+    if (lastStart === null || died === null || this.#paceChanged) return;
     const { respawnMs } = state.config;
-    const least = respawnMs * 0.9;
-    if (died.upMs <= respawnMs && now - lastStart < least)
-      this.#fail(`slot ${key} was started again after ${now - lastStart}ms, too early`);
-    const failures = this.#failures.get(key) ?? 0;
-    const longest = Math.min(30_000, respawnMs * 1.5 ** failures) * 0.9;
-    if (died.upMs <= respawnMs && failures > 0 && now - lastStart < longest) {
-      this.#fail(`slot ${key} failed ${failures} times in a row, but was started again after ${now - lastStart}ms`);
-    }
+    if (died.upMs > respawnMs) return;
+    const where = `slot ${order.generation}/${order.slot}`;
+    const sinceMs = now - lastStart;
+    if (sinceMs < respawnMs * 0.9) this.#fail(`${where} was started again after ${sinceMs}ms, too early`);
+    if (failures > 0 && sinceMs < Math.min(30_000, respawnMs * 1.5 ** failures) * 0.9)
+      this.#fail(`${where} failed ${failures} times in a row, but was started again after ${sinceMs}ms`);
   }
 
   /** Failures of another generation say nothing about this one: an upgrade and a way back start afresh. */
   #forgetPacing(generation: number): void {
     if (generation === this.#generation) return;
     this.#generation = generation;
-    this.#lastStart.clear();
-    this.#died.clear();
-    this.#failures.clear();
+    this.#slots.clear();
+    this.#slotsBefore.clear();
   }
   #generation = 0;
 
@@ -250,30 +283,31 @@ export class Checks {
   }
 
   buried(process: Process): void {
-    const key = `${process.generation}/${process.slot}`;
-    const upMs = this.#world.now - process.bornAt;
-    this.#died.set(key, { upMs, acked: process.acked });
-    const counted =
-      process.acked || this.#world.config.ackMode.kind === "timer" ? 0 : (this.#failures.get(key) ?? 0) + 1;
-    this.#failures.set(key, process.told ? 0 : counted);
-    if (process.told) this.#died.delete(key);
+    const { code, signal } = process.endsWith;
+    if (signal !== null || code !== 0) this.#failureCodes.add(code ?? (signal === "SIGKILL" ? 137 : 139));
+    const acked = process.acked || this.#world.config.ackMode.kind === "timer";
+    this.#setSlot(process, {
+      died: process.told || process.leaving ? null : { upMs: this.#world.now - process.bornAt },
+      failures: process.told || process.leaving || acked ? 0 : this.#slot(process).failures + 1,
+    });
   }
 
   /** It ended in a turn that the master forgot: as far as it can know, it ended now. */
-  lost({ generation, slot, spawnedAt }: Worker): void {
-    const died = this.#died.get(`${generation}/${slot}`);
-    if (died !== undefined) died.upMs = this.#world.now - spawnedAt;
+  lost(worker: Worker): void {
+    this.#failureCodes.add(1);
+    const { died } = this.#slot(worker);
+    if (died !== null) this.#setSlot(worker, { died: { upMs: this.#world.now - worker.spawnedAt } });
   }
 
   sameState(before: State, after: State): void {
+    // Texts compare thirty times faster, but do not show what JSON cannot hold.
+    if (JSON.stringify(after) === JSON.stringify(before) && !this.#world.chance.oneIn(16)) return;
     deepStrictEqual(after, before, "the state changed on its way through the document");
   }
 
   exiting(): void {
-    const left = [...this.#world.processes.values()];
-    if (left.length > 0 && this.#world.state.mode.kind !== "gone")
-      this.#fail(`exited although ${left.length} workers live`);
-    if (left.length > 0) this.#fail(`exited although workers live: ${left.map((process) => process.pid).join(", ")}`);
+    const left = [...this.#world.kernel.processes.keys()];
+    if (left.length > 0 && !this.#world.quit) this.#fail(`exited although workers live: ${left.join(", ")}`);
   }
 
   /** Nothing is under way any more. */
@@ -292,28 +326,43 @@ export class Checks {
     );
   }
 
+  #exitedWell(code: number): void {
+    const { stopRequests, mayHaveStopped, quit, surrendered, config } = this.#world;
+    if ((code === 1 && quit) || (code === 70 && surrendered)) return;
+    if (!config.respawn) {
+      if (!this.#failureCodes.has(code) && code !== 0) this.#fail(`no worker ended with exit code ${code}`);
+      return;
+    }
+    const gaveUp = config.giveUpAfter !== null && this.#failureCodes.size > 0;
+    if (code === 0 ? stopRequests === 0 && !mayHaveStopped : !gaveUp) this.#fail(`ended with exit code ${code}`);
+  }
+
   settled(): void {
-    const { state, exited, stopRequests, config } = this.#world;
-    if (stopRequests > 0 || exited !== null) {
-      if (exited === null && !this.#world.hasDeafWorkers()) this.#fail("was told to stop and never exited");
-      if (exited === 70 && this.#world.surrendered) return;
-      if (exited !== null && exited !== 0) this.#fail(`a stop ended with exit code ${exited}`);
+    const { state, exited, stopRequests, quit, config, kernel } = this.#world;
+    if (exited !== null) return this.#exitedWell(exited);
+    if (quit) this.#fail("got SIGQUIT and did not exit");
+    if (stopRequests > 0) return kernel.hasDeafWorkers() ? undefined : this.#fail("was told to stop and never exited");
+    // It gives up by stopping, and waits for a worker that does not hear.
+    if (state.mode.kind === "stopping" && config.giveUpAfter !== null && kernel.hasDeafWorkers()) return;
+    if (!config.respawn) {
+      if (state.counters.starts < config.number) this.#fail("not every slot was run once");
       return;
     }
     if (state.mode.kind === "upgrading") {
       if (config.upgradeTimeoutMs !== null) this.#fail("an upgrade went on beyond its timeout");
       const stuck = state.workers.some(
-        (worker) => this.#world.processes.get(worker.pid ?? -1)?.release === "never-acks",
+        (worker) => this.#world.kernel.processes.get(worker.pid ?? -1)?.release === "never-acks",
       );
       // Old workers that never finish hold up an upgrade that may only have so many at once.
-      if (!stuck && !this.#world.hasDeafWorkers()) this.#fail("an upgrade never ended although nothing holds it up");
+      if (!stuck && !this.#world.kernel.hasDeafWorkers())
+        this.#fail("an upgrade never ended although nothing holds it up");
       return;
     }
     const wanted = state.workers.filter((worker) => worker.generation === state.generation && ready(worker)).length;
     const release = state.launches[state.generation]?.env.RELEASE ?? "good";
     // A reload changes what later workers start from, so a bad release may live among good ones.
-    const bad = [...this.#world.processes.values()].some((process) => process.release === "never-acks");
-    const canFill = ["good", "slow", "flaky"].includes(release) && !bad && !this.#world.hasDeafWorkers();
+    const bad = [...this.#world.kernel.processes.values()].some((process) => process.release === "never-acks");
+    const canFill = ["good", "slow", "flaky"].includes(release) && !bad && !this.#world.kernel.hasDeafWorkers();
     // One that is to be replaced may stay until its replacement is ready, which a bad release never is.
     const lasting = state.workers.filter((worker) => worker.generation === state.generation && worker.recycle === null);
     const serving = lasting.filter((worker) => ready(worker) || unacked(worker));

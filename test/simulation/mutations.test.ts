@@ -69,7 +69,18 @@ const mutations: readonly Mutation[] = [
     from: "if (turn.now >= dueAt) becomeReady(turn, worker);",
     to: "if (turn.now >= dueAt - 500) becomeReady(turn, worker);",
   },
-  { name: "two workers get one slot", file: "core/reconcile.ts", from: "    if (held.has(slot)) continue;\n", to: "" },
+  {
+    name: "two workers get one slot",
+    file: "core/roster.ts",
+    from: "  while (count.slots.has(slot)) slot += 1;\n",
+    to: "",
+  },
+  {
+    name: "the index does not go on with its list",
+    file: "core/roster.ts",
+    from: "    leave(index, workers[at] as Worker);\n",
+    to: "",
+  },
   {
     name: "the limit on starting workers is off by one",
     file: "core/reconcile.ts",
@@ -79,8 +90,8 @@ const mutations: readonly Mutation[] = [
   {
     name: "a death is not recorded",
     file: "core/life.ts",
-    from: "workers: state.workers.filter((other) => other.id !== worker.id)",
-    to: "workers: state.workers",
+    from: "workers: without(state.workers, worker),\n    counters: counted",
+    to: "counters: counted",
   },
   { name: "who waits is not answered", file: "core/reconcile.ts", from: "  noticeReady,\n", to: "" },
   {
@@ -116,8 +127,20 @@ const mutations: readonly Mutation[] = [
   {
     name: "a part that is gone stays in the file",
     file: "core/changes.ts",
-    from: "  for (const other of before.slice(index)) changes",
-    to: "  for (const other of before.slice(before.length)) changes",
+    from: "  for (; index < beforeEnd; index += 1)",
+    to: "  for (; index < same; index += 1)",
+  },
+  {
+    name: "an ACK is not written down before it is handled",
+    file: "keeping.ts",
+    from: "      this.#pending.set(name, event);\n      write();\n",
+    to: "",
+  },
+  {
+    name: "what was handled is heard again after a crash",
+    file: "keeping.ts",
+    from: "    if (this.#forgetHandled()) write();\n",
+    to: "",
   },
   {
     name: "a changed worker is not written",
@@ -131,7 +154,8 @@ async function codeWith(mutation: Mutation): Promise<Code> {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "einhorn-mutation-"));
   try {
     fs.cpSync(path.join(source, "core"), path.join(folder, "core"), { recursive: true });
-    for (const file of ["supervisor.ts", "ports.ts"]) fs.copyFileSync(path.join(source, file), path.join(folder, file));
+    for (const file of ["supervisor.ts", "ports.ts", "keeping.ts", "system/journal.ts", "system/capture-state.ts"])
+      fs.cpSync(path.join(source, file), path.join(folder, file));
     const file = path.join(folder, mutation.file);
     const text = fs.readFileSync(file, "utf8");
     assert.ok(text.includes(mutation.from), `${mutation.file} has no ${JSON.stringify(mutation.from)} any more`);
@@ -140,12 +164,18 @@ async function codeWith(mutation: Mutation): Promise<Code> {
       text.replace(mutation.from, () => mutation.to),
     );
     const load = (name: string) => import(pathToFileURL(path.join(folder, name)).href);
-    const parts = ["supervisor.ts", "core/initial.ts", "core/handover.ts", "core/changes.ts", "core/commands.ts"];
+    const parts = ["supervisor.ts", "keeping.ts", "system/journal.ts"];
+    parts.push(...["initial", "handover", "commands"].map((name) => `core/${name}.ts`));
     return Object.assign({}, ...(await Promise.all(parts.map(load)))) as Code;
   } finally {
     fs.rmSync(folder, { recursive: true });
   }
 }
+
+test("not seen: a copy that is not broken", async () => {
+  const whole = { name: "nothing", file: "core/step.ts", from: "", to: "" };
+  assert.equal(firstFailure(await codeWith(whole), 1, 200), null);
+});
 
 for (const mutation of mutations) {
   test(`seen: ${mutation.name}`, async () => {

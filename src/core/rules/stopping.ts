@@ -2,8 +2,8 @@
 import { exitCodeOf } from "../life.ts";
 import * as messages from "../messages.ts";
 import type { Millis } from "../model.ts";
-import { census, wasReady } from "../pool.ts";
-import { log, set, setWorkers, type Turn, wake } from "../turn.ts";
+import { leavingWorkers, wasReady } from "../pool.ts";
+import { log, set, setWorker, type Turn, wake } from "../turn.ts";
 import { tell } from "./tell.ts";
 
 /** What still runs beside the workers when PID 1 exits gets this long between SIGTERM and SIGKILL. */
@@ -46,20 +46,20 @@ export function tellAll(turn: Turn): void {
 export function killOverdue(turn: Turn): void {
   const { mode } = turn.state;
   const graceEndsAt = mode.kind === "stopping" ? mode.killAt : null;
-  if (graceEndsAt === null && census(turn.state).leaving === 0) return;
+  const concerned = graceEndsAt === null ? leavingWorkers(turn.state) : turn.state.workers;
   const killed: string[] = [];
-  setWorkers(turn, (worker) => {
-    if (worker.pid === null || worker.phase.kind === "killed") return worker;
+  for (const worker of concerned) {
+    if (worker.pid === null || worker.phase.kind === "killed") continue;
     const dueAt = earliest(graceEndsAt, worker.phase.kind === "told" ? worker.phase.killAt : null);
-    if (dueAt === null) return worker;
+    if (dueAt === null) continue;
     if (turn.now < dueAt) {
       wake(turn, dueAt);
-      return worker;
+      continue;
     }
     killed.push(messages.worker(worker));
     turn.effects.push({ kind: "signal", id: worker.id, pid: worker.pid, signal: "SIGKILL" });
-    return { ...worker, phase: { kind: "killed", since: turn.now, wasReady: wasReady(worker) } };
-  });
+    setWorker(turn, worker.id, { phase: { kind: "killed", since: turn.now, wasReady: wasReady(worker) } });
+  }
   for (const name of killed) log(turn, "error", `${name} did not finish in time; sent SIGKILL`);
 }
 

@@ -3,7 +3,7 @@
 import * as messages from "../messages.ts";
 import { census } from "../pool.ts";
 import { type Turn, wake } from "../turn.ts";
-import { announce, failUpgrade, finishUpgrade, setUpgrade } from "../upgrade.ts";
+import { announce, canaryCount, failUpgrade, finishUpgrade, setUpgrade } from "../upgrade.ts";
 
 /** A new image that has not proved itself by then is not going to; the old one goes on. */
 export const checkTimeoutMs = 30_000;
@@ -39,9 +39,10 @@ export function judgeUpgrade(turn: Turn): void {
     wake(turn, dueAt);
   }
   if (upgrade.canary === null || upgrade.canaryPassed) return;
-  const { count, soakMs } = upgrade.canary;
+  const { soakMs } = upgrade.canary;
+  const count = canaryCount(config, upgrade);
   if (upgrade.deaths > 0) return failUpgrade(turn, upgrade, messages.upgradeDied(upgrade));
-  if (current.ready < Math.min(count, config.number)) return;
+  if (current.ready < count) return;
   if (upgrade.soakingSince === null) {
     setUpgrade(turn, { ...upgrade, soakingSince: now });
     announce(turn, upgrade, messages.canarySoaking(count, soakMs));
