@@ -90,7 +90,7 @@ trap leave EXIT
 trap 'exit 130' INT TERM
 
 parts=("$@")
-[ ${#parts[@]} -gt 0 ] || parts=(lint build unit e2e examples containers endurance)
+[ ${#parts[@]} -gt 0 ] || parts=(lint build unit e2e examples containers sanitize endurance)
 for part in "${parts[@]}"; do
   declare -F "part_$part" >/dev/null || { echo "run.sh: no part called $part; there are: lint build unit e2e examples containers endurance sanitize dockerfiles kubelet" >&2; exit 2; }
 done
