@@ -158,7 +158,6 @@ async function bundle() {
   const { build } = await import("esbuild");
   for (const { source, file, format, executable } of stale) {
     const outfile = join(dist, file);
-    rmSync(outfile, { force: true });
     const { outputFiles } = await build({
       ...common,
       entryPoints: [join(root, source)],
@@ -174,7 +173,9 @@ async function bundle() {
         : {}),
     });
     const [{ text }] = outputFiles;
-    writeFileSync(outfile, executable ? await launched(text) : text, { mode: executable ? 0o755 : 0o644 });
+    // As with the addon: whoever starts meanwhile, a master's next image for one, finds a whole file.
+    writeFileSync(`${outfile}.new`, executable ? await launched(text) : text, { mode: executable ? 0o755 : 0o644 });
+    renameSync(`${outfile}.new`, outfile);
     console.log(`build: dist/${file} ${statSync(outfile).size} bytes`);
   }
   if (stale.some(({ source }) => source === "src/worker.ts")) declareTypes();

@@ -35,7 +35,7 @@ export async function startMaster(
 ): Promise<void> {
   const cwd = logicalCwd();
   const launch = readLaunch(options, cwd);
-  // Before anything is opened: it may fail, and then nothing is to be left behind.
+  // Before anything is opened, the lockfile included, which nobody removes.
   if (options.masterNice !== null) setNice(options.masterNice);
   const listeners = await openListeners(options.binds, options.config.backlog);
   let taken: Awaited<ReturnType<typeof takeOver>>;

@@ -15,8 +15,8 @@ function keep(): { keeper: Keeper; written: Change[][]; write(): void } {
   const keeper = new Keeper(state, {
     shell: () => ({ control: { listener: null, nextId: 1, connections: [] } }),
     connectionChanges: () => [],
-    changingShell: () => ({}),
     captureChanges: () => [],
+    changingShell: () => ({}),
   });
   keeper.changes();
   const written: Change[][] = [];

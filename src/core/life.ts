@@ -140,8 +140,7 @@ function remember(
     slot: worker.slot,
     generation: worker.generation,
     at: turn.now,
-    // One that could not be started was never up, however long its zygote took to say so.
-    upMs: cause.kind === "unspawned" ? 0 : turn.now - worker.spawnedAt,
+    upMs: turn.now - worker.spawnedAt,
     wasReady: wasReady(worker),
     expected,
     cause,

@@ -49,7 +49,7 @@ export class Pool {
   wakeAt: Millis | null = null;
   /** Everything ordered since the last `take`. */
   effects: Effect[] = [];
-  /** The errno with which the kernel refuses to start workers; null: it starts them; "later": a zygote will tell. */
+  /** The errno with which the kernel refuses to start workers; null: it starts them. */
   refusal: string | null = null;
   #nextPid = 100;
   #nextRequest = 1;
@@ -67,7 +67,7 @@ export class Pool {
     if (wakeAt !== undefined) this.wakeAt = wakeAt;
     this.effects.push(...effects);
     for (const effect of effects) {
-      if (effect.kind !== "spawn" || this.refusal === "later") continue;
+      if (effect.kind !== "spawn") continue;
       const { id } = effect;
       if (this.refusal === null) this.deliver({ kind: "spawned", id, pid: this.#nextPid++ });
       else this.deliver({ kind: "unspawned", id, errno: this.refusal, syscall: "vfork" });

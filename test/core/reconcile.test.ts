@@ -137,21 +137,6 @@ describe("respawning", () => {
     });
   }
 
-  test("a start that a zygote could not make after it had loaded for long was never up: it is tried again later", () => {
-    const pool = new Pool({ number: 1, respawnMs: 1000 }).ackAll();
-    pool.refusal = "later";
-    pool.pass(5000).die(100).pass(0);
-    const [order] = pool.workers(({ phase }) => phase.kind === "spawning");
-    pool.pass(1200).take();
-    pool.deliver({ kind: "unspawned", id: order?.id as number, errno: "EAGAIN", syscall: "fork" });
-    assert.deepEqual(
-      pool.take().filter(({ kind }) => kind === "spawn"),
-      [],
-    );
-    pool.pass(300);
-    assert.equal(pool.take().filter(({ kind }) => kind === "spawn").length, 1);
-  });
-
   for (const [signal, end, code] of [
     ["SIGTERM", { signal: "SIGTERM" }, 143],
     ["SIGTERM", { code: 3 }, 3],

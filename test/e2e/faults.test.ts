@@ -47,6 +47,10 @@ const shapes = {
     args: ["-b", "127.0.0.1:0,queues=per-worker", "-m", "notify", "-n", "2", "-s", "0.1", "--ack-timeout", "10"],
     program: [fixture("notifies-ready.pl")],
   },
+  capture: {
+    args: ["-b", "127.0.0.1:0", "-m", "manual", "-n", "2", "-s", "0.1", "--ack-timeout", "10", "--capture-stderr"],
+    program: [fixture("http-server.pl")],
+  },
   preload: {
     args: ["-b", "127.0.0.1:0", "-m", "0.01", "-n", "2", "-s", "0.1", "-p", fixture("preload/app.py")],
     // Where it is not preloaded it is started, and must live.
@@ -266,6 +270,11 @@ const rows: { readonly [shape in keyof typeof shapes]: readonly Row[] } = {
     },
     { call: "setsockopt", act: "death", errnos: "ENOMEM", says: /cannot be steered/ },
     { call: "poll", act: "death", errnos: "ENOMEM EINTR", says: /worker .* was killed by SIGKILL/ },
+  ],
+  capture: [
+    { call: "pipe2", act: "death", errnos: "EMFILE ENFILE ENOMEM", says: /stderr is not captured: pipe/ },
+    // Whichever of the log and the relay asks first.
+    { call: "poll", act: "death", errnos: "ENOMEM", because: "what workers wrote is relayed 100 ms later", times: 3 },
   ],
   preload: [
     { call: "sendmsg", act: "death", errnos: "ENOBUFS ENOMEM EAGAIN EINTR", because: "it is sent again 100 ms later" },

@@ -98,9 +98,9 @@ export class Checks {
   }
 
   afterStep(): void {
-    const { state, config } = this.#world;
+    const { state } = this.#world;
     this.#forgetPacing(state.generation);
-    if (state.config.respawnMs !== config.respawnMs) this.#paceChanged = true;
+    this.#noticePace();
     this.#slotsAreUnique(state);
     this.#tableMatchesKernel(state);
     this.#readyMeansAcked(state);
@@ -208,8 +208,14 @@ export class Checks {
     this.#setSlotInTurn(order, { died: { upMs: 0 }, failures: failures + 1 });
   }
 
+  #noticePace(): void {
+    const { state, config } = this.#world;
+    if (state.config.respawnMs !== config.respawnMs) this.#paceChanged = true;
+  }
+
   spawning(order: SpawnEffect): void {
     const { state, now } = this.#world;
+    this.#noticePace();
     if (state.mode.kind === "stopping" && now > state.mode.since) this.#fail("started a worker while stopping");
     this.#limitsHold(state);
     this.#forgetPacing(order.generation);
@@ -330,11 +336,13 @@ export class Checks {
     const { stopRequests, mayHaveStopped, quit, surrendered, config } = this.#world;
     if ((code === 1 && quit) || (code === 70 && surrendered)) return;
     if (!config.respawn) {
-      if (!this.#failureCodes.has(code) && code !== 0) this.#fail(`no worker ended with exit code ${code}`);
+      if (code !== 0 && !this.#failureCodes.has(code) && !(code === 1 && config.giveUpAfter !== null))
+        this.#fail(`no worker ended with exit code ${code}`);
       return;
     }
-    const gaveUp = config.giveUpAfter !== null && this.#failureCodes.size > 0;
-    if (code === 0 ? stopRequests === 0 && !mayHaveStopped : !gaveUp) this.#fail(`ended with exit code ${code}`);
+    // Giving up ends with 1 where the last worker ended with 0 before its ACK.
+    const mayGiveUp = config.giveUpAfter !== null && (code === 1 || this.#failureCodes.has(code));
+    if (code === 0 ? stopRequests === 0 && !mayHaveStopped : !mayGiveUp) this.#fail(`ended with exit code ${code}`);
   }
 
   settled(): void {

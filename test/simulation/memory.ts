@@ -52,8 +52,8 @@ export class Kept {
     this.#keeper = new code.Keeper(state, {
       shell: () => ({ control: { listener: null, nextId: 1, connections: [] } }),
       connectionChanges: () => [],
-      changingShell: () => ({}),
       captureChanges: () => [],
+      changingShell: () => ({}),
     });
     this.#keeper.expect(heard);
     this.#journal = new code.Journal(this.#memory, () => this.#keeper.everything());

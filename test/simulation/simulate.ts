@@ -30,7 +30,7 @@ export const realCode: Code = {
   readJournal,
 };
 /** Random events per seed, before the calm. */
-export const stepsPerSeed = 120;
+export const stepsPerSeed = 90;
 /** Each is run once for every place where the master can end: fewer events keep that to hundreds of runs. */
 const stepsWithKill = 40;
 
