@@ -3,7 +3,7 @@ import { answerCommand } from "./answers.ts";
 import { recordCrash } from "./crash.ts";
 import { becomeReady, bury, callOff } from "./life.ts";
 import * as messages from "./messages.ts";
-import type { About, Asker, Event, Handover, Signal, State, Worker } from "./model.ts";
+import type { About, Asker, Event, Handover, Millis, Signal, State, Worker } from "./model.ts";
 import { byId, byPid, isStopping, wasReady } from "./pool.ts";
 import { answer, log, progress, refuse, set, setWorker, setWorkers, type Turn } from "./turn.ts";
 import { beginUpgrade } from "./upgrade.ts";
@@ -189,25 +189,26 @@ export function beginStop(turn: Turn, signal: Signal | "graceful", why: string):
     log(turn, "info", requests >= 3 ? `${why} again: killing all workers` : `${why} again: telling all workers now`);
     return set(turn, { mode: { ...mode, requests, tellAt: Math.min(mode.tellAt, now), killAt } });
   }
+  log(turn, "info", `${why}: stopping ${state.workers.length} workers`, { drainDelayMs: config.drainDelayMs });
+  enterStopping(turn, { signal, tellAt: now + config.drainDelayMs, exitCode: null });
+}
+
+/** From running or upgrading. What was under way ends here: a new image that is still being checked must not undo the stop. */
+export function enterStopping(
+  turn: Turn,
+  { signal, tellAt, exitCode }: { signal: Signal | "graceful"; tellAt: Millis; exitCode: number | null },
+): void {
   endHandover(turn, messages.stoppingNow);
+  const { mode, waiters, config } = turn.state;
   if (mode.kind === "upgrading") {
     for (const asker of mode.upgrade.askers) refuse(turn, asker, messages.upgradeFailed(messages.stoppingNow));
   }
-  for (const asker of state.waiters) refuse(turn, asker, messages.stoppingNow);
-  const killAt = config.gracePeriodMs === null ? null : now + config.gracePeriodMs;
-  log(turn, "info", `${why}: stopping ${state.workers.length} workers`, { drainDelayMs: config.drainDelayMs });
+  for (const asker of waiters) refuse(turn, asker, messages.stoppingNow);
   turn.effects.push({ kind: "announce", state: "STOPPING=1" });
+  const killAt = config.gracePeriodMs === null ? null : turn.now + config.gracePeriodMs;
   set(turn, {
     waiters: [],
-    mode: {
-      kind: "stopping",
-      since: now,
-      signal,
-      tellAt: now + config.drainDelayMs,
-      killAt,
-      exitCode: null,
-      requests: 1,
-    },
+    mode: { kind: "stopping", since: turn.now, signal, tellAt, killAt, exitCode, requests: 1 },
   });
 }
 

@@ -115,6 +115,18 @@ describe("respawning", () => {
     );
   });
 
+  // Seed 52403: the check that was under way led to an upgrade, and the stop was forgotten.
+  test("--give-up-after wins over an upgrade that is being prepared, and its asker learns why", () => {
+    const pool = new Pool({ number: 2, giveUpAfter: 2 });
+    const asker = pool.ask("upgrade");
+    pool.die(100, { code: 42 });
+    pool.die(101, { code: 42 });
+    assert.match(pool.lastReply(asker)?.message ?? "", /einhorn is stopping/);
+    pool.deliver({ kind: "checked", reason: null });
+    assert.equal(pool.state.handover, null);
+    assert.ok(pool.take().some((effect) => effect.kind === "exit" && effect.code === 42));
+  });
+
   for (const errno of ["EAGAIN", "ENOMEM", "EMFILE"]) {
     test(`a start that the kernel refuses with ${errno} is counted, logged and tried again, each time later`, () => {
       const pool = new Pool({ number: 2 }).ackAll();

@@ -3,6 +3,7 @@ import { exitCodeOf } from "../life.ts";
 import * as messages from "../messages.ts";
 import type { Millis } from "../model.ts";
 import { leavingWorkers, wasReady } from "../pool.ts";
+import { enterStopping } from "../record.ts";
 import { log, set, setWorker, type Turn, wake } from "../turn.ts";
 import { tell } from "./tell.ts";
 
@@ -20,18 +21,7 @@ export function giveUp(turn: Turn): void {
     "error",
     `Giving up: ${state.deathsInRow} deaths in a row before an ACK${last ? `; the last: ${messages.death(last)}${messages.lastWords(last)}` : ""}`,
   );
-  turn.effects.push({ kind: "announce", state: "STOPPING=1" });
-  set(turn, {
-    mode: {
-      kind: "stopping",
-      since: now,
-      signal: "graceful",
-      tellAt: now,
-      killAt: graceEnd(turn),
-      exitCode: last ? exitCodeOf(last.cause) || 1 : 1,
-      requests: 1,
-    },
-  });
+  enterStopping(turn, { signal: "graceful", tellAt: now, exitCode: last ? exitCodeOf(last.cause) || 1 : 1 });
 }
 
 /** While stopping, after the drain delay, every living worker has been told: also one born a moment ago. */
@@ -86,11 +76,6 @@ export function exitWhenEmpty(turn: Turn): void {
   const killAt = earliest(now + sweepMs, mode.kind === "stopping" ? mode.killAt : null);
   set(turn, { mode: { kind: "sweeping", killAt, exitCode } });
   wake(turn, killAt);
-}
-
-function graceEnd(turn: Turn): Millis | null {
-  const { gracePeriodMs } = turn.state.config;
-  return gracePeriodMs === null ? null : turn.now + gracePeriodMs;
 }
 
 function earliest(a: Millis | null, b: Millis | null): Millis | null {
