@@ -94,7 +94,8 @@ export async function run(
     ...(options.cwd ? { cwd: options.cwd } : {}),
   });
   const output = collect(child);
-  child.stdin?.end(options.input ?? "");
+  // EPIPE: it ended without reading.
+  child.stdin?.on("error", () => {}).end(options.input ?? "");
   const deadline = setTimeout(() => child.kill("SIGKILL"), PATIENCE_MS);
   const [code, signal] = await exitOf(child);
   clearTimeout(deadline);
