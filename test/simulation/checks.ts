@@ -258,7 +258,8 @@ export class Checks {
   telling(process: Process, signal: Signal): void {
     const { state } = this.#world;
     const { mode } = state;
-    if (process.told && signal !== "SIGKILL") this.#fail(`worker ${process.pid} was told twice`);
+    if (process.told && signal !== "SIGKILL" && !this.#world.isOperatorSignalling)
+      this.#fail(`worker ${process.pid} was told twice`);
     if (mode.kind === "stopping" || mode.kind === "sweeping" || signal === "SIGKILL") return;
     const worker = state.workers.find((other) => other.pid === process.pid);
     // The state is the one after the turn: the worker is `told` in it, and every other told one is too.

@@ -227,11 +227,17 @@ export class Kernel {
     tally.count("hostile ACK");
     const right = config.ackMode.kind === "notify" ? "notify" : "command";
     const wrong = right === "notify" ? "command" : "notify";
-    const pids = [1, 50 + chance.below(50), this.#nextPid, ...this.zombies.map(({ pid }) => pid)];
+    // Who was never a worker is refused before the core hears of it, and so not written down; it must not matter if it did.
+    if (chance.oneIn(3)) {
+      const pid = chance.pick([1, 50 + chance.below(50), this.#nextPid]);
+      return this.#world.deliver({ kind: "acked", pid, via: right });
+    }
+    const pids = this.zombies.map(({ pid }) => pid);
     for (const { pid, acked, told } of this.processes.values()) if (acked || told) pids.push(pid);
     const living = [...this.processes.keys()];
     if (living.length > 0 && chance.oneIn(3))
       return this.#world.deliverSurely({ kind: "acked", pid: chance.pick(living), via: wrong });
+    if (pids.length === 0) return;
     const pid = chance.pick(pids);
     // What it sent before it died counts.
     for (const zombie of this.zombies) if (zombie.pid === pid && !zombie.told && !zombie.leaving) zombie.acked = true;

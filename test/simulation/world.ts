@@ -63,6 +63,8 @@ export class World {
   /** Places at which the master could have ended so far: before each step, around each call, within each write of its state. */
   places = 0;
   stopRequests = 0;
+  /** What goes to all workers then may be the very signal of a stop. */
+  isOperatorSignalling = false;
   /** A crash came over a request to stop: it may have been heard or not. */
   mayHaveStopped = false;
   quit = false;
@@ -144,6 +146,7 @@ export class World {
     this.tally.count(`event ${event.kind}`);
     if (event.kind !== "woke") this.note(() => `event ${JSON.stringify(event).slice(0, 160)}`);
     this.#stepsInTurn = 0;
+    this.isOperatorSignalling = event.kind === "asked" && event.command.name === "signal";
     try {
       this.#supervisor.deliver(event);
     } catch (error) {
