@@ -1,33 +1,10 @@
 /** What the operator of a made-up world asks for. */
 import type { Config } from "../../src/core/model.ts";
+import { plainConfig } from "../core/pool.ts";
 import type { Chance } from "./random.ts";
 
-const baseConfig: Config = {
-  number: 4,
-  ackMode: { kind: "manual" },
-  respawnMs: 1000,
-  backlog: 100,
-  maxUnacked: null,
-  cpus: 2,
-  maxUpgradeAdditional: null,
-  signalTimeoutMs: null,
-  ackTimeoutMs: null,
-  gracefulSignal: "auto",
-  drainDelayMs: 0,
-  gracePeriodMs: null,
-  readyMin: { kind: "percent", percent: 100 },
-  upgradeTimeoutMs: null,
-  upgradeMaxDeaths: 3,
-  giveUpAfter: null,
-  respawn: true,
-  maxRssBytes: null,
-  maxAgeMs: null,
-  watchdogMs: null,
-  verbosity: "info",
-};
-
 export function randomConfig(chance: Chance): Config {
-  const config = { ...baseConfig, number: 1 + chance.below(6) };
+  const config = { ...plainConfig, number: 1 + chance.below(6) };
   config.ackMode = chance.pick<Config["ackMode"]>([
     { kind: "timer", ms: 0 },
     { kind: "timer", ms: 1000 },
