@@ -48,16 +48,17 @@ export function reconcile(turn: Turn): void {
 function retireStale(turn: Turn): void {
   const { state } = turn;
   if (isStopping(state)) return;
-  const { stale } = census(state);
+  const { current, stale } = census(state);
   if (stale.serving === 0) return;
-  const settled = settledCurrent(turn);
   // A fleet upgrade is over at once, and asks for ACKs alone.
-  const isProven = state.mode.kind !== "upgrading" || state.mode.upgrade.strategy === "fleet" || hasProved(turn);
+  const isFleet = state.mode.kind === "upgrading" && state.mode.upgrade.strategy === "fleet";
+  const settled = isFleet ? current.ready : settledCurrent(turn);
+  const isProven = state.mode.kind !== "upgrading" || isFleet || hasProved(turn);
   const complete = isProven && settled >= state.config.number;
   let spare = Math.max(0, settled + stale.ready - state.config.number);
   if (state.mode.kind === "upgrading") {
     const { upgrade } = state.mode;
-    const held = !isProven || upgrade.paused || !upgrade.canaryPassed || (upgrade.strategy === "fleet" && !complete);
+    const held = !isProven || upgrade.paused || !upgrade.canaryPassed || (isFleet && !complete);
     // Held back, only what is too many without the new workers goes.
     if (held) spare = Math.max(0, stale.ready - state.config.number);
   }
