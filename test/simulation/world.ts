@@ -202,6 +202,8 @@ export class World {
     this.#handling = null;
     this.isCatchingUp = heard.length > 0;
     this.#alarm = null;
+    // Every image reaps once at its start, and sees whether there is a child at all.
+    this.#swept = state.mode.kind === "sweeping";
     this.#turn = { told: [], replied: [] };
     this.now += 30 + this.chance.below(60);
     this.#supervisor = this.code.supervise(state, this.#ports);
