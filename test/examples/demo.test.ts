@@ -21,7 +21,7 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-test("the demo serves, is upgraded with what it prints, and ends on Ctrl-C", async (t) => {
+test("the demo serves, is upgraded with what it prints and README.md says, and ends on Ctrl-C", async (t) => {
   const port = await freePort();
   const TMPDIR = temporary(t);
   const demo = spawn("node", ["examples/node-http/demo.mjs"], {
@@ -41,8 +41,12 @@ test("the demo serves, is upgraded with what it prints, and ends on Ctrl-C", asy
   }
   assert.match(await get(port), /^node generation=0 /);
   const load = underLoad(t, { port });
-  const printed = /node dist\/einhornsh\.cjs (.*) upgrade/.exec(output)?.[1]?.split(" ") ?? [];
-  const upgrade = await run("einhornsh", [...printed, "upgrade"], { env: { TMPDIR } });
+  const [command = "", words = ""] = /node dist\/einhornsh\.cjs (.* upgrade)/.exec(output) ?? [];
+  assert.ok(
+    fs.readFileSync(path.join(root, "README.md"), "utf8").includes(`\`${command}\``),
+    `README.md has no ${command}`,
+  );
+  const upgrade = await run("einhornsh", words.split(" "), { env: { TMPDIR } });
   assert.equal(upgrade.code, 0, upgrade.stderr);
   await load.served(20);
   assert.deepEqual((await load.stop()).errors, []);
