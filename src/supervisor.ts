@@ -16,6 +16,9 @@ export function supervise(initial: State, ports: Ports): Supervisor {
   let busy = false;
   let saved: State | null = null;
   const inbox: Event[] = [];
+  const report = (event: Event): void => {
+    inbox.push(event);
+  };
 
   function deliver(event: Event): void {
     inbox.push(event);
@@ -33,7 +36,9 @@ export function supervise(initial: State, ports: Ports): Supervisor {
       for (let next = inbox.shift(); next !== undefined; next = inbox.shift()) {
         const { state: after, effects, wakeAt } = step(state, next, ports.clock.now());
         state = after;
-        for (const effect of effects) perform(effect, ports, (event) => inbox.push(event));
+        // A worker that is missing is missed by clients: it does not wait for what is written about it.
+        for (const effect of effects) if (effect.kind === "spawn") perform(effect, ports, report);
+        for (const effect of effects) if (effect.kind !== "spawn") perform(effect, ports, report);
         if (wakeAt !== undefined) ports.clock.wakeAt(wakeAt);
       }
       // Only whole turns: an order that was given half must be found in the world, not in the state.

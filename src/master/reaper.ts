@@ -2,10 +2,10 @@
 import type { Event, Pid, State } from "../core/model.ts";
 import { byPid } from "../core/pool.ts";
 import { now } from "../system/clock.ts";
-import { OomCount } from "../system/oom-count.ts";
+import { OomCount, oomKills } from "../system/oom-count.ts";
 import { OrphanPace } from "../system/orphan-pace.ts";
 import type { Preload } from "../system/preload.ts";
-import { oomKills, reap } from "../system/processes.ts";
+import { reap } from "../system/processes.ts";
 import type { Checker } from "./checker.ts";
 
 /** How long orphans are counted before the core hears of them. */
@@ -24,7 +24,7 @@ export interface ReaperSettings {
 export class Reaper {
   readonly #settings: ReaperSettings;
   readonly #pace = new OrphanPace(() => this.reap());
-  readonly #oom = new OomCount(oomKills);
+  readonly #oom = new OomCount(oomKills());
   #orphans = 0;
   #orphansDue: NodeJS.Timeout | null = null;
   #known: { workers: State["workers"] | null; check: Pid | null; pids: Int32Array } = {

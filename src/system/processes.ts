@@ -198,34 +198,6 @@ export function childPids(): Pid[] {
   }
 }
 
-/**
- * How many processes of this container the kernel's OOM killer has ended: `oom_kill` of cgroup v2's memory.events or v1's
- * memory.oom_control. Null where there is no such file. A SIGKILL with a higher count after it was probably one.
- */
-export function oomKills(): number | null {
-  for (const file of oomFiles(readOr("/proc/self/cgroup", ""))) {
-    const count = /^oom_kill (\d+)$/m.exec(readOr(file, ""))?.[1];
-    if (count !== undefined) return Number(count);
-  }
-  return null;
-}
-
-/** Where to look, by /proc/self/cgroup: inside a container the mount shows our own group as its root, whatever the path says. */
-export function oomFiles(cgroups: string): string[] {
-  const lines = cgroups.split("\n").map((line) => line.split(":"));
-  const v1 = lines.find(([, controllers]) => controllers?.split(",").includes("memory"))?.[2];
-  const v2 = lines.find(([id, controllers]) => id === "0" && controllers === "")?.[2];
-  const files: string[] = [];
-  if (v1 !== undefined) {
-    const root = "/sys/fs/cgroup/memory";
-    files.push(join(root, v1, "memory.oom_control"), join(root, "memory.oom_control"));
-  }
-  if (v2 !== undefined) {
-    files.push(join("/sys/fs/cgroup", v2, "memory.events"), "/sys/fs/cgroup/memory.events");
-  }
-  return files;
-}
-
 function readOr(file: string, otherwise: string): string {
   try {
     return readFileSync(file, "utf8");

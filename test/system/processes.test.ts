@@ -78,15 +78,3 @@ test("resident memory, and null for who is gone", async () => {
   assert.ok(own > process.memoryUsage.rss() / 2 && own < process.memoryUsage.rss() * 2);
   assert.equal(processes.rssBytes(2 ** 22 + 1), null);
 });
-
-test("where the OOM killer's count is, by cgroup version", () => {
-  assert.deepEqual(processes.oomFiles("0::/app\n"), [
-    "/sys/fs/cgroup/app/memory.events",
-    "/sys/fs/cgroup/memory.events",
-  ]);
-  assert.deepEqual(processes.oomFiles("5:cpu,cpuacct:/x\n4:memory:/docker/1\n0::/\n").slice(0, 2), [
-    "/sys/fs/cgroup/memory/docker/1/memory.oom_control",
-    "/sys/fs/cgroup/memory/memory.oom_control",
-  ]);
-  assert.deepEqual(processes.oomFiles(""), []);
-});
