@@ -39,6 +39,14 @@ export const peers = {
       env: { BENCH_PORT: `${port}` },
     }),
   },
+  /** Not installed anywhere: what Node itself makes of a death and a start, with nothing around it. */
+  "Node, addon alone": {
+    single: true,
+    start: ({ port, worker }) => ({
+      command: [node, app("respawner.cjs"), worker],
+      env: { BENCH_PORT: `${port}` },
+    }),
+  },
   "Ruby einhorn": {
     found: () => spawnSync("einhorn", ["--help"]).status === 0,
     start: ({ n, port, dir, worker, args = [] }) => ({

@@ -139,9 +139,11 @@ function recordNotice(turn: Turn, event: Extract<Event, { kind: "notified" }>): 
   if (event.status !== undefined) changes.status = event.status;
   if (event.watchdog) changes.watchdogAt = turn.now;
   if (event.extendMs !== undefined) changes.deadline = turn.now + event.extendMs;
-  // It goes by itself: nothing to send, but its place is free.
+  // It goes by itself: nothing to send, but its place is free, and it has the time of one that was told.
   if (event.stopping && (worker.phase.kind === "ready" || worker.phase.kind === "starting")) {
-    changes.phase = { kind: "told", since: turn.now, wasReady: wasReady(worker), killAt: null };
+    const { signalTimeoutMs } = turn.state.config;
+    const killAt = signalTimeoutMs === null ? null : turn.now + signalTimeoutMs;
+    changes.phase = { kind: "told", since: turn.now, wasReady: wasReady(worker), killAt };
   }
   setWorker(turn, worker.id, changes);
 }

@@ -483,6 +483,29 @@ describe("changing the number", () => {
   });
 });
 
+describe("a worker that says STOPPING=1", () => {
+  test("is replaced and never signalled; with -t it is killed when it does not end", () => {
+    const pool = new Pool({ number: 1, ackMode: { kind: "notify" }, signalTimeoutMs: 3000 });
+    pool.deliver({ kind: "acked", pid: 100, via: "notify" }).pass(5000);
+    pool.take();
+    pool.deliver({ kind: "notified", pid: 100, stopping: true });
+    assert.deepEqual(pool.pids("starting"), [101]);
+    pool.pass(2999);
+    assert.deepEqual(pool.signals(), []);
+    pool.pass(1);
+    assert.deepEqual(pool.signals(), [{ pid: 100, signal: "SIGKILL" }]);
+    pool.die(100, { signal: "SIGKILL" });
+    assert.deepEqual(pool.pids("starting"), [101]);
+  });
+
+  test("takes the time it needs without -t", () => {
+    const pool = new Pool({ number: 1, ackMode: { kind: "notify" } });
+    pool.deliver({ kind: "acked", pid: 100, via: "notify" }).take();
+    pool.deliver({ kind: "notified", pid: 100, stopping: true }).pass(3_600_000);
+    assert.deepEqual(pool.signals(), []);
+  });
+});
+
 describe("recycling", () => {
   test("a worker past --max-rss goes when its replacement is ready, one at a time", () => {
     const pool = new Pool({ number: 2, maxRssBytes: 1000 }).ackAll().pass(6000);
