@@ -1,5 +1,6 @@
 /** `--preload`: what forked workers find, what they share, and what happens when a zygote does not do what it should. */
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import fs from "node:fs";
 import net from "node:net";
 import path from "node:path";
@@ -320,10 +321,15 @@ test("as PID 1, workers are the master's own children too, and zygotes leave not
 });
 
 test("without an interpreter, workers are executed and status says why", async (t) => {
+  // The product's Node, and no Ruby.
+  const folder = fs.mkdtempSync("/tmp/einhorn-preload-");
+  t.after(() => fs.rmSync(folder, { recursive: true }));
+  const node = execFileSync("sh", ["-c", "command -v node"], { encoding: "utf8" }).trim();
+  fs.symlinkSync(fs.realpathSync(node), path.join(folder, "node"));
   const master = await startMaster(t, {
     args: ["-m", "0.1", "-p", "app.rb"],
     program: ["/bin/sleep", "1000"],
-    through: ["env", `PATH=${path.dirname(process.execPath)}`],
+    through: ["env", `PATH=${folder}`],
   });
   assert.match((await preload(master)).reason ?? "", /cannot be started: execve failed with ENOENT/);
 });

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Tests over an addon that was built with the address and undefined-behaviour sanitizers: an overrun, a use after free or a shift
 # too far ends the process that does it, and the test with it. The system layer, and the built product in all its images.
-#   bash test/setup/sanitize.sh [all|TEST...]
+# Without words all tests over the addon on this machine, but those that wait for rest, and the faults, which need an addon of their own.
+#   bash test/setup/sanitize.sh [TEST...]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 unset NODE_EXTRA_CA_CERTS
@@ -40,17 +41,7 @@ export PATH=$folder/bin:$PATH
 export EINHORN_ADDON=$addon EINHORN_TEST_ADDON=$addon
 
 tests=("$@")
-# Without words: the system layer, and of the product what makes the addon do most: it starts workers in every way, re-executes, crashes,
-# passes descriptors and signals. The others repeat that, slowly: upgrades by the hundred, a thousand workers, rest, packages.
-if [ $# -eq 0 ]; then
-  tests=(test/system/*.test.ts)
-  for name in acks binds crash failed-upgrade notify passed-sockets queues respawn signals stop worker-environment; do
-    tests+=("test/e2e/$name.test.ts")
-  done
-# All but those that measure memory, and the faults, which need an addon of their own.
-elif [ "$*" = all ]; then
-  mapfile -t tests < <(ls test/system/*.test.ts test/e2e/*.test.ts | grep -vE '/(hostile|idle|faults)\.test')
-fi
+[ $# -gt 0 ] || mapfile -t tests < <(ls test/system/*.test.ts test/e2e/*.test.ts | grep -vE '/(idle|faults)\.test')
 run() { "$1" --test --test-concurrency=2 --test-timeout=300000 "${@:2}"; }
 # The system layer is in the tests' own processes; the product is not, and its tests need not be slow.
 mapfile -t inside < <(printf '%s\n' "${tests[@]}" | grep -v ^test/e2e/)
