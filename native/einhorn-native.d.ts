@@ -68,8 +68,8 @@ export interface Native {
   /** SO_ATTACH_REUSEPORT_CBPF; `program` is an array of struct sock_filter as bytes. */
   attachReuseportFilter(o: { fd: number; program: Uint8Array }): void;
 
-  /** Bytes read, 0 at the end, -1 for EAGAIN. */
-  read(o: { fd: number; buffer: Uint8Array }): number;
+  /** Bytes read, 0 at the end, -1 for EAGAIN. With `peek`, of a socket, they stay there for the next read. */
+  read(o: { fd: number; buffer: Uint8Array; peek?: boolean }): number;
   write(o: { fd: number; buffer: Uint8Array }): number;
   /**
    * read(2) from `from` and write(2) of the same to `to`; no signal is handled in between. `length` is 0 at the end and -1 for EAGAIN.

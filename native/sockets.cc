@@ -141,7 +141,12 @@ void exportSockets(Napi::Object exports) {
   });
   add(exports, "read", [](Call& call) {
     Bytes buffer = call.bytes("buffer");
-    return call.resultOrAgain("read", retry([&] { return read(call.fd(), buffer.data, buffer.length); }));
+    if (!call.flag("peek")) return call.resultOrAgain("read", retry([&] { return read(call.fd(), buffer.data, buffer.length); }));
+    iovec part = {buffer.data, buffer.length};
+    msghdr message = {};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    return call.resultOrAgain("recvmsg", retry([&] { return recvmsg(call.fd(), &message, MSG_PEEK | MSG_DONTWAIT); }));
   });
   add(exports, "write", [](Call& call) {
     Bytes buffer = call.bytes("buffer");

@@ -38,6 +38,8 @@ export class Connection {
   readonly trusted: boolean;
   readonly adopted: boolean;
   readonly lines = new LineBuffer();
+  /** Bytes in `lines`, or handled by now, that are still in the socket as well. */
+  untaken = 0;
   worker: Pid | null;
   owed = 0;
   ended = false;

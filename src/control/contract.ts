@@ -5,7 +5,7 @@ import type { ConnectionState } from "./connection.ts";
 /** The addon's calls (native/einhorn-native.d.ts), close(2) and the reactor (system/reactor.ts). */
 export interface Kernel {
   accept(o: { fd: number }): number;
-  read(o: { fd: number; buffer: Uint8Array }): number;
+  read(o: { fd: number; buffer: Uint8Array; peek?: boolean }): number;
   write(o: { fd: number; buffer: Uint8Array }): number;
   getSocketOption(o: { fd: number; level: number; name: number; length: number }): Uint8Array;
   close(fd: number): void;

@@ -15,6 +15,8 @@ import { encodeReply } from "./wire.ts";
 export type { ControlState } from "./contract.ts";
 
 const nothing = Buffer.alloc(0);
+/** Of no interest: it was looked at before it was taken. */
+const taken = Buffer.allocUnsafeSlow(4096);
 /** A pid is not given to another process within this. */
 const sameProcessMs = 20;
 
@@ -98,12 +100,14 @@ export class CommandServer {
 
   /** Everything the next image needs. Nothing may be handled between this and the execve; when that fails, all goes on. */
   toState(): ControlState {
+    for (const connection of [...this.#connections.values()]) this.#take(connection);
     const connections = [...this.#connections.values()].map((connection) => connection.toState());
     return { listener: this.#acceptor?.listener ?? null, nextId: this.#nextId, connections };
   }
 
   /** Connections that may have changed since the last call, as they are now; null: closed. */
   takeChanges(): [ConnectionId, ConnectionState | null][] {
+    for (const id of [...this.#changed]) this.#take(this.#connections.get(id));
     const changes = [...this.#changed].map((id): [ConnectionId, ConnectionState | null] => [
       id,
       this.#connections.get(id)?.toState() ?? null,
@@ -172,9 +176,11 @@ export class CommandServer {
     connection.lines.settle();
   }
 
+  /** Looks at what was said and leaves it in the socket: should the master crash over it, the next image finds it there. */
   #read(connection: Connection): void {
+    if (connection.untaken > 0) return;
     try {
-      const length = this.#kernel.read({ fd: connection.fd, buffer: this.#readBuffer });
+      const length = this.#kernel.read({ fd: connection.fd, buffer: this.#readBuffer, peek: true });
       if (length < 0) return;
       connection.lastRead = ++this.#reads;
       if (length === 0) {
@@ -182,7 +188,25 @@ export class CommandServer {
         // A client that only closed its sending half still reads; writing nothing fails if it is gone altogether. What it
         // said before it went counts all the same: workers ACK and close at once.
         if (!connection.lines.hasLine()) this.#kernel.write({ fd: connection.fd, buffer: nothing });
-      } else connection.lines.push(this.#readBuffer.subarray(0, length));
+      } else {
+        connection.lines.push(this.#readBuffer.subarray(0, length));
+        connection.untaken = length;
+      }
+    } catch {
+      this.#close(connection);
+    }
+  }
+
+  /** What was looked at is written down, or done with: out of the socket with it. */
+  #take(connection: Connection | undefined): void {
+    if (connection === undefined) return;
+    try {
+      while (connection.untaken > 0) {
+        const buffer = taken.subarray(0, Math.min(taken.length, connection.untaken));
+        const length = this.#kernel.read({ fd: connection.fd, buffer });
+        if (length <= 0) return;
+        connection.untaken -= length;
+      }
     } catch {
       this.#close(connection);
     }
@@ -210,6 +234,8 @@ export class CommandServer {
     const waiting = connection.lines.hasLine();
     if (!waiting) this.#reception.checkUnfinished(connection);
     this.#flush(connection);
+    // In this order: who asks something that changes nothing is rather answered twice than never.
+    this.#take(connection);
     if (connection.closed) return;
     const done = connection.closing || (connection.ended && !waiting && connection.owed === 0);
     if (this.#isTooMuch(connection) || (done && connection.unsentBytes === 0)) this.#close(connection);
@@ -255,6 +281,8 @@ export class CommandServer {
     if (connection.closed) return;
     connection.closed = true;
     this.#note(connection);
+    // Closed with something left unread, it would be reset, and its last reply lost (unix_release_sock in the kernel).
+    this.#take(connection);
     connection.lines.clear();
     this.#isTooMuch(connection);
     this.#connections.delete(connection.id);

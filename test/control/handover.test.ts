@@ -121,3 +121,28 @@ test("clients that connect while no image is looking are served by the next", as
   await fixture.until(() => clients.every((client) => client.replies.length === 1));
   for (const client of clients) client.socket.destroy();
 });
+
+test("what was said before a crash in the middle of it is heard by the next image, once", async () => {
+  let crashes = 0;
+  using fixture = serve({
+    commands: {
+      fault(reply) {
+        if (crashes++ === 0) return fixture.crash();
+        reply({ message: "answered" });
+      },
+    },
+  });
+  const client = new Client(fixture.path);
+  client.ask("echo", ["before"], 1);
+  await fixture.until(() => client.replies.length === 1);
+  client.ask("fault", [], 2);
+  client.ask("echo", ["after"], 3);
+  await fixture.until(() => client.replies.length === 3);
+  assert.deepEqual(client.replies, [
+    { message: "before", request_id: 1 },
+    { message: "answered", request_id: 2 },
+    { message: "after", request_id: 3 },
+  ]);
+  assert.equal(crashes, 2);
+  client.socket.destroy();
+});

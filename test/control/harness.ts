@@ -75,6 +75,8 @@ export interface Fixture extends Disposable {
   unanswered: Asker[];
   /** Goes on with a second server from what the first wrote down, as the next image does. */
   handOver(): void;
+  /** Goes on with a second server that knows of no connection, as after a crash before anything was written down. */
+  crash(): void;
   /** Resolves when `fact` holds; looks again between turns of the event loop. */
   until(fact: () => boolean): Promise<void>;
 }
@@ -94,8 +96,8 @@ export function serve(
   const workers = new Set<Pid>();
   const heard: string[] = [];
   const unanswered: Asker[] = [];
-  const real = createAuthority({ uid: process.geteuid?.() ?? 0, isWorker: (pid) => workers.has(pid) });
-  const authority = { ...real, ...o.authority };
+  const authentic = createAuthority({ uid: process.geteuid?.() ?? 0, isWorker: (pid) => workers.has(pid) });
+  const authority = { ...authentic, ...o.authority };
 
   const handlers: Handlers = {
     command(asker, request) {
@@ -121,19 +123,30 @@ export function serve(
     refused: ({ uid, command, others }) => heard.push(`refused ${uid} ${command} ${others}`),
     trouble: (message) => heard.push(`trouble ${message}`),
   };
+  const accepted: number[] = [];
+  const real = o.kernel ?? kernel;
+  const watched: Kernel = {
+    ...real,
+    accept(call) {
+      const fd = real.accept(call);
+      if (fd >= 0) accepted.push(fd);
+      return fd;
+    },
+  };
   /** An image of the master; when it is replaced, nothing that it still tries reaches anybody, as after execve. */
   const create = (from: number | ControlState): Image => {
     const image = { alive: true };
     const server = new CommandServer({
       from,
-      kernel: mortal(o.kernel ?? kernel, image, -1),
+      kernel: mortal(watched, image, -1),
       authority,
       handlers: mortal(handlers, image, undefined),
       limits: o.limits ?? {},
     });
     return Object.assign(image, { server });
   };
-  let image = create(listenAt(path));
+  const listener = listenAt(path);
+  let image = create(listener);
   const fixture: Fixture = {
     path,
     server: image.server,
@@ -145,6 +158,13 @@ export function serve(
       image.alive = false;
       image = create(state);
       fixture.server = image.server;
+      fixture.server.start();
+    },
+    crash() {
+      image.alive = false;
+      image = create(listener);
+      fixture.server = image.server;
+      for (const fd of accepted) fixture.server.adoptStray(fd);
       fixture.server.start();
     },
     async until(fact) {
