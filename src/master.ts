@@ -130,7 +130,7 @@ export class Master {
     // Who died between the two images left no signal that anybody saw.
     this.#reaper.reap();
     for (const fd of this.#strays) this.#control.adoptStray(fd);
-    this.#control.start();
+    this.#control.start(first.kind === "crashed" ? () => this.#survival?.save() : null);
     const { http, listeners } = this.#shell;
     if (http !== null) this.#http = serveProbes(http, listeners, () => this.#supervisor.state());
   }

@@ -19,6 +19,8 @@ export interface ConnectionState {
   ended: boolean;
   /** To be closed as soon as all replies are sent. */
   closing: boolean;
+  /** Crashes of the master in a row that found a request waiting here; absent: none. */
+  crashes?: number;
   /** Bytes not yet handled and bytes not yet sent, base64. */
   input: string;
   output: string;
@@ -40,6 +42,8 @@ export class Connection {
   readonly lines = new LineBuffer();
   /** Bytes in `lines`, or handled by now, that are still in the socket as well. */
   untaken = 0;
+  /** Crashes in a row that found a request waiting here. */
+  crashes = 0;
   worker: Pid | null;
   owed = 0;
   ended = false;
@@ -107,7 +111,7 @@ export class Connection {
 
   toState(): ConnectionState {
     this.#encode();
-    const { id, fd, pid, uid, worker, adopted, owed, ended, closing } = this;
+    const { id, fd, pid, uid, worker, adopted, owed, ended, closing, crashes } = this;
     const input = this.lines.rest().toString("base64");
     return {
       id,
@@ -119,6 +123,7 @@ export class Connection {
       owed,
       ended,
       closing,
+      crashes,
       input,
       output: Buffer.concat(this.#unsent).toString("base64"),
     };
@@ -129,6 +134,7 @@ export class Connection {
     connection.owed = state.owed;
     connection.ended = state.ended;
     connection.closing = state.closing;
+    connection.crashes = state.crashes ?? 0;
     connection.lines.push(Buffer.from(state.input, "base64"));
     connection.lines.settle();
     const output = Buffer.from(state.output, "base64");

@@ -4,6 +4,8 @@ import type { Connection } from "./connection.ts";
 import type { Authority, Handlers, Limits } from "./contract.ts";
 import { decodeRequest, encodeReply, type WireRequest } from "./wire.ts";
 
+/** Fewer than the master survives in a minute (core/crash.ts): one request must not be its end. */
+const crashesMax = 2;
 /** At most one refusal in this time is reported: a refused client must not fill the log. */
 const reportEveryMs = 1_000;
 
@@ -23,6 +25,10 @@ export class Reception {
   handle(connection: Connection, line: Buffer): void {
     if (line.length > this.#lineLimit(connection)) {
       this.#endTooLong(connection);
+      return;
+    }
+    if (connection.crashes > crashesMax) {
+      complain(connection, `einhorn crashed ${connection.crashes} times over this, and does not try it again`, null);
       return;
     }
     const decoded = decodeRequest(line);

@@ -71,8 +71,13 @@ export class CommandServer {
     return this.#connections.size;
   }
 
-  /** Begins to accept and read. Apart from the constructor, so that nothing is heard before all is wired. */
-  start(): void {
+  /**
+   * Begins to accept and read. Apart from the constructor, so that nothing is heard before all is wired. After a crash `write` writes
+   * down what changed: a request that waits now may be why, and is counted before it is handled.
+   */
+  start(write: (() => void) | null = null): void {
+    if (write !== null) this.#suspect();
+    write?.();
     this.#acceptor?.start();
     for (const connection of this.#connections.values()) this.#rotation.add(connection);
   }
@@ -134,6 +139,16 @@ export class CommandServer {
       this.#flush(connection);
       connection.owed = 0;
       this.#close(connection);
+    }
+  }
+
+  #suspect(): void {
+    for (const connection of [...this.#connections.values()]) {
+      this.#read(connection);
+      if (connection.closed || !connection.lines.hasLine()) continue;
+      connection.lines.settle();
+      connection.crashes++;
+      this.#note(connection);
     }
   }
 
@@ -232,6 +247,7 @@ export class CommandServer {
   #settle(connection: Connection): void {
     this.#note(connection);
     const waiting = connection.lines.hasLine();
+    if (!waiting) connection.crashes = 0;
     if (!waiting) this.#reception.checkUnfinished(connection);
     this.#flush(connection);
     // In this order: who asks something that changes nothing is rather answered twice than never.

@@ -146,3 +146,27 @@ test("what was said before a crash in the middle of it is heard by the next imag
   assert.equal(crashes, 2);
   client.socket.destroy();
 });
+
+test("a request that the master crashes over each time is tried three times and then refused; the others are served", async () => {
+  let crashes = 0;
+  using fixture = serve({
+    commands: {
+      poison() {
+        crashes++;
+        fixture.crash();
+      },
+    },
+  });
+  const client = new Client(fixture.path);
+  client.ask("poison", [], 1);
+  await fixture.until(() => client.replies.length === 1);
+  assert.match(client.messages()[0] ?? "", /crashed 3 times over this/);
+  assert.equal(crashes, 3);
+  client.ask("echo", ["on it goes"], 2);
+  const other = new Client(fixture.path);
+  other.ask("echo", ["and elsewhere"], 1);
+  await fixture.until(() => client.replies.length === 2 && other.replies.length === 1);
+  assert.deepEqual(client.replies[1], { message: "on it goes", request_id: 2 });
+  client.socket.destroy();
+  other.socket.destroy();
+});

@@ -75,7 +75,7 @@ export interface Fixture extends Disposable {
   unanswered: Asker[];
   /** Goes on with a second server from what the first wrote down, as the next image does. */
   handOver(): void;
-  /** Goes on with a second server that knows of no connection, as after a crash before anything was written down. */
+  /** Goes on with a second server after a crash: it knows what the first wrote down after the crash before, which is nothing at first. */
   crash(): void;
   /** Resolves when `fact` holds; looks again between turns of the event loop. */
   until(fact: () => boolean): Promise<void>;
@@ -124,6 +124,7 @@ export function serve(
     trouble: (message) => heard.push(`trouble ${message}`),
   };
   const accepted: number[] = [];
+  let written: ControlState | null = null;
   const real = o.kernel ?? kernel;
   const watched: Kernel = {
     ...real,
@@ -162,10 +163,15 @@ export function serve(
     },
     crash() {
       image.alive = false;
-      image = create(listener);
+      const known = written ?? { listener, nextId: 1, connections: [] };
+      image = create(known);
       fixture.server = image.server;
-      for (const fd of accepted) fixture.server.adoptStray(fd);
-      fixture.server.start();
+      for (const fd of accepted) {
+        if (!known.connections.some((connection) => connection.fd === fd)) fixture.server.adoptStray(fd);
+      }
+      fixture.server.start(() => {
+        written = JSON.parse(JSON.stringify(fixture.server.toState())) as ControlState;
+      });
     },
     async until(fact) {
       const until = performance.now() + patienceMs;
