@@ -32,6 +32,9 @@ export interface Weight {
   output: number;
 }
 
+/** Known already, so nobody looks at it. */
+const taken = Buffer.allocUnsafeSlow(4096);
+
 export class Connection {
   readonly id: ConnectionId;
   readonly fd: number;
@@ -87,6 +90,16 @@ export class Connection {
 
   queue(text: string): void {
     this.#fresh += text;
+  }
+
+  /** Reads what was only looked at before. Throws what `read` throws: the client is gone. */
+  take(kernel: Pick<Kernel, "read">): void {
+    while (this.untaken > 0) {
+      const buffer = taken.subarray(0, Math.min(taken.length, this.untaken));
+      const length = kernel.read({ fd: this.fd, buffer });
+      if (length <= 0) return;
+      this.untaken -= length;
+    }
   }
 
   /** Sends what the kernel takes. Throws what `write` throws: the client is gone. */

@@ -15,8 +15,6 @@ import { encodeReply } from "./wire.ts";
 export type { ControlState } from "./contract.ts";
 
 const nothing = Buffer.alloc(0);
-/** Of no interest: it was looked at before it was taken. */
-const taken = Buffer.allocUnsafeSlow(4096);
 /** A pid is not given to another process within this. */
 const sameProcessMs = 20;
 
@@ -112,11 +110,11 @@ export class CommandServer {
 
   /** Connections that may have changed since the last call, as they are now; null: closed. */
   takeChanges(): [ConnectionId, ConnectionState | null][] {
-    for (const id of [...this.#changed]) this.#take(this.#connections.get(id));
-    const changes = [...this.#changed].map((id): [ConnectionId, ConnectionState | null] => [
-      id,
-      this.#connections.get(id)?.toState() ?? null,
-    ]);
+    const changes = [...this.#changed].map((id): [ConnectionId, ConnectionState | null] => {
+      const connection = this.#connections.get(id);
+      if (connection !== undefined) this.#take(connection);
+      return [id, connection === undefined || connection.closed ? null : connection.toState()];
+    });
     this.#changed.clear();
     return changes;
   }
@@ -213,15 +211,9 @@ export class CommandServer {
   }
 
   /** What was looked at is written down, or done with: out of the socket with it. */
-  #take(connection: Connection | undefined): void {
-    if (connection === undefined) return;
+  #take(connection: Connection): void {
     try {
-      while (connection.untaken > 0) {
-        const buffer = taken.subarray(0, Math.min(taken.length, connection.untaken));
-        const length = this.#kernel.read({ fd: connection.fd, buffer });
-        if (length <= 0) return;
-        connection.untaken -= length;
-      }
+      connection.take(this.#kernel);
     } catch {
       this.#close(connection);
     }
