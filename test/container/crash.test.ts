@@ -15,22 +15,10 @@ import type { Einhorn } from "./running.ts";
 
 const PAUSE_MS = 500;
 
-interface Status {
-  readonly crashes: number;
-  readonly ready: number;
-  readonly workers: readonly { readonly pid: number }[];
-}
-
-async function statusOf(app: Einhorn): Promise<Status> {
-  const { exitCode, stdout, output } = await app.einhornsh("--json", "status");
-  assert.equal(exitCode, 0, output);
-  return JSON.parse(stdout) as Status;
-}
-
 /** Each way is one crash, and what the log then says of it. */
 async function survives(app: Einhorn, ways: readonly { crash(): Promise<unknown>; says: RegExp }[]): Promise<void> {
   const identity = await app.identity();
-  const { workers } = await statusOf(app);
+  const { workers } = await app.status();
   const load = startLoad({ host: app.host, port: app.port(), pauseMs: 1 });
   try {
     await load.served(50);
@@ -38,7 +26,7 @@ async function survives(app: Einhorn, ways: readonly { crash(): Promise<unknown>
       await sleep(PAUSE_MS);
       await crash();
       await app.untilLogged(new RegExp(`crashed and goes on where it was: ${says.source}`));
-      const status = await statusOf(app);
+      const status = await app.status();
       assert.equal(status.crashes, number + 1);
       assert.equal(status.ready, workers.length);
       assert.deepEqual(

@@ -34,6 +34,7 @@ for (const [what, host, image, program] of cases) {
     const report = await load.stop();
     assert.equal(upgrade.exitCode, 0, upgrade.output);
     assert.deepEqual(report.errors, []);
+    await app.untilOnlyGeneration(1);
     // Every body names the pid or the version of who served it.
     assert.notEqual((await app.get("/")).body, [...report.bodies.keys()][0]);
     assert.equal(await app.identity(), before);

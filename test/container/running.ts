@@ -5,6 +5,7 @@ import os from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ExecResult, getContainerRuntimeClient, StartedTestContainer } from "testcontainers";
+import type { Status } from "../support/master.ts";
 import { until } from "../support/until.ts";
 
 type Runtime = Awaited<ReturnType<typeof getContainerRuntimeClient>>;
@@ -91,6 +92,21 @@ export class Einhorn implements AsyncDisposable {
 
   einhornsh(...words: string[]): Promise<ExecResult> {
     return this.exec(["einhornsh", ...words]);
+  }
+
+  async status(): Promise<Status> {
+    const { exitCode, stdout, output } = await this.einhornsh("--json", "status");
+    if (exitCode !== 0) throw new Error(`einhornsh status exited with ${exitCode}: ${output}`);
+    return JSON.parse(stdout) as Status;
+  }
+
+  /** Waits until nobody older is left: an upgrade answers while the last old workers finish, and they may still take requests. */
+  async untilOnlyGeneration(generation: number): Promise<void> {
+    await until(
+      `only workers of generation ${generation}`,
+      async () => (await this.status()).workers.every((worker) => worker.generation === generation),
+      () => this.logs(),
+    );
   }
 
   /** Waits until `einhornsh ready` says so; fails with the container's log when it has ended or a minute is over. */

@@ -21,6 +21,7 @@ test("einhornsh upgrade under load replaces the code in the same PID 1 and loses
   assert.equal(report.failed, 0);
   assert.equal(await app.identity(), before);
   assert.ok(seen.some((body) => body.startsWith("v1 ")));
+  await app.untilOnlyGeneration(1);
   const after = startLoad({ host: app.host, port: app.port() });
   await after.served(50);
   const bodies = [...(await after.stop()).bodies.keys()];

@@ -91,6 +91,7 @@ test("a descriptor that einhorn was started with is adopted", async (t) => {
   });
   assert.match(await get(await master.port()), /generation=0/);
   await master.ask("upgrade");
+  await master.onlyGeneration(1);
   assert.match(await get(await master.port()), /generation=1/);
 });
 

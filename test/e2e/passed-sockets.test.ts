@@ -70,7 +70,7 @@ test("started by socket activation, einhorn serves on the passed socket, by name
     await running.served(20);
   }
   assert.deepEqual((await running.stop()).errors, []);
-  for (const { pid } of await master.workers()) {
+  for (const { pid } of (await master.onlyGeneration(3)).workers) {
     const found = variables(pid);
     assert.equal(found.get("LISTEN_PID"), String(pid));
     assert.equal(found.get("LISTEN_FDNAMES"), "web", "under the name it was passed by");

@@ -54,8 +54,7 @@ export async function upgradesUnderLoad(t: TestContext, name: string, example: E
     assert.equal(reply.error ?? false, false, reply.message);
     await fresh.served(2);
   }
-  // The last old ones may still be finishing, and answering.
-  const { recentDeaths } = await master.until(({ workers }) => workers.every((w) => w.generation === upgrades));
+  const { recentDeaths } = await master.onlyGeneration(upgrades);
   await Promise.all([fresh.served(10), kept.served(10)]);
   for (const load of [fresh, kept]) {
     const report = await load.stop();

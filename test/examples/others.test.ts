@@ -53,6 +53,7 @@ test("php-fpm: FastCGI requests survive upgrades", async (t) => {
     over = true;
   }
   for (const answered of await Promise.all(clients)) assert.ok(answered > 20);
+  await master.onlyGeneration(20);
   assert.match(await fastcgi(port, script), /generation=20/);
   assert.equal((await master.stop()).code, 0);
 });

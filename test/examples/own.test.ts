@@ -52,6 +52,7 @@ test("time-server: everyone who connects is told the time, through upgrades", as
   for (let upgrade = 0; upgrade < 20; upgrade += 1) assert.equal((await master.ask("upgrade")).error ?? false, false);
   over = true;
   for (const told of await Promise.all(clients)) assert.ok(told > 20);
+  await master.onlyGeneration(20);
   assert.match(await listen(port), /generation 20/);
   assert.equal((await master.stop()).code, 0);
 });

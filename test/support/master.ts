@@ -173,6 +173,11 @@ export class Master {
     }
   }
 
+  /** Waits until nobody older is left: an upgrade answers while the last old workers finish, and they may still take requests. */
+  onlyGeneration(generation: number): Promise<Status> {
+    return this.until(({ workers }) => workers.every((worker) => worker.generation === generation));
+  }
+
   async workers(): Promise<readonly WorkerStatus[]> {
     return (await this.status()).workers;
   }
