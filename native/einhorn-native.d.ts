@@ -12,7 +12,7 @@ export interface Native {
   /**
    * wait4(-1, WNOHANG) until nothing is left to reap or `limit` were taken. `childless` is ECHILD. With `known`, pids in
    * ascending order, only their ends are told; others are `strangers`, reaped and counted. `taken` is all.
-   * Without `rearm` (default true) no SIGCHLD is told afterwards: the caller comes again by itself.
+   * Without `rearm` (default true) no SIGCHLD comes afterwards: the caller looks again by itself.
    */
   reap(o: { limit: number; known?: Int32Array; rearm?: boolean }): {
     deaths: Reaped[];

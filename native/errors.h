@@ -156,4 +156,4 @@ void exportRelay(Napi::Object exports);
 /** Makes the other threads leave the signals alone that are caught; async-signal-safe. */
 void holdForCrash();
 /** reap() is about to look: the next SIGCHLD is worth a record again. */
-void rearmSigchld();
+void hearSigchld(bool heard);

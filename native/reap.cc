@@ -26,7 +26,7 @@ static Napi::Value reap(Call& call) {
   Napi::Array deaths = Napi::Array::New(call.env);
   bool childless = false;
   int64_t limit = call.number("limit", 1);
-  if (call.flag("rearm", true)) rearmSigchld();
+  hearSigchld(call.flag("rearm", true));
   for (uint32_t n = 0; n < limit; n++) {
     int status;
     rusage usage;

@@ -24,6 +24,7 @@ int recordFd = -1;
 uint64_t toBlock = 0, refused = 0;
 /** SIGCHLD says only "look": one unread record is enough, and a thousand deaths cannot crowd out a SIGTERM. */
 int sigchldUnread = 0;
+bool sigchldHeard = true;
 
 void record(int signal, siginfo_t* info, void*) {
   int before = errno;
@@ -44,15 +45,20 @@ uint64_t setOf(Call& call) {
   return set;
 }
 
-Napi::Value catchSignals(Call& call) {
-  toBlock = setOf(call);
-  recordFd = call.fd();
+struct sigaction recording() {
   struct sigaction action {};
   action.sa_sigaction = record;
   action.sa_flags = SA_SIGINFO | SA_RESTART;
   sigfillset(&action.sa_mask);
   // All but the mark of a thread that is in here: see needsBlock().
   *reinterpret_cast<uint64_t*>(&action.sa_mask) &= ~(1ull << (inRecord - 1));
+  return action;
+}
+
+Napi::Value catchSignals(Call& call) {
+  toBlock = setOf(call);
+  recordFd = call.fd();
+  const struct sigaction action = recording();
   for (int signal = 1; signal <= 64; signal++) {
     if (!(toBlock >> (signal - 1) & 1) || sigaction(signal, &action, nullptr) == 0) continue;
     // musl keeps one real-time signal more to itself than glibc (EINVAL). It cannot be had there, and must not be blocked:
@@ -145,7 +151,17 @@ void holdForCrash() {
   if (toBlock) blockOnOtherThreads();
 }
 
-void rearmSigchld() { __atomic_store_n(&sigchldUnread, 0, __ATOMIC_SEQ_CST); }
+/**
+ * Unheard, a death does not even interrupt us: its signal's default is to be thrown away, and the child still waits to be reaped
+ * (unlike with SIG_IGN, sigaction(2)). Ten thousand orphans would otherwise wake up the event loop ten thousand times.
+ */
+void hearSigchld(bool heard) {
+  if (heard) __atomic_store_n(&sigchldUnread, 0, __ATOMIC_SEQ_CST);
+  if (heard == sigchldHeard || !(toBlock >> (SIGCHLD - 1) & 1)) return;
+  struct sigaction action = recording();
+  if (!heard) action.sa_handler = SIG_DFL;
+  if (sigaction(SIGCHLD, &action, nullptr) == 0) sigchldHeard = heard;
+}
 
 void exportSignals(Napi::Object exports) {
   add(exports, "catchSignals", catchSignals);

@@ -77,6 +77,23 @@ test("many deaths are one SIGCHLD until somebody reaps, then there is one again"
   catchSignals((signal, sender) => delivered.push({ signal, sender }), pipe);
 });
 
+test("while the caller looks by itself a death tells nobody, and is still there to be reaped", async () => {
+  stop(pipe);
+  reapAll();
+  unread();
+  reap(256, undefined, false);
+  const unheard = [die(), die()];
+  await until(() => unheard.every(isZombie));
+  assert.deepEqual(unread(), []);
+  assert.equal(reap(1, undefined, false).exits.length, 1);
+  assert.equal(reap().exits.length, 1);
+  const heard = die();
+  await until(() => isZombie(heard));
+  assert.deepEqual(unread(), ["SIGCHLD"]);
+  reapAll();
+  catchSignals((signal, sender) => delivered.push({ signal, sender }), pipe);
+});
+
 test("held signals wait on every thread, and arrive with the release", async () => {
   hold();
   const blocked = BigInt(`0x${statusField(readFileSync("/proc/self/status", "utf8"), "SigBlk")}`);
