@@ -5,7 +5,9 @@ import net, { type AddressInfo } from "node:net";
 import path from "node:path";
 import { type TestContext, test } from "node:test";
 import { fixture, get, type Master, run, startMaster } from "../support/master.ts";
+import { isAlive } from "../support/processes.ts";
 import { underLoad } from "../support/under-load.ts";
+import { until } from "../support/until.ts";
 
 const SERVER = [fixture("http-server.pl")];
 
@@ -37,7 +39,9 @@ test("a stale UNIX socket is replaced, a live one is an error", async (t) => {
   assert.match(second.stderr, /web\.sock/);
   first.kill("SIGKILL");
   await first.ended();
-  for (const worker of first.log().matchAll(/pid=(\d+) started/g)) process.kill(Number(worker[1]), "SIGKILL");
+  const workers = [...first.log().matchAll(/pid=(\d+) started/g)].map(([, pid]) => Number(pid));
+  for (const pid of workers) process.kill(pid, "SIGKILL");
+  await until("the workers to be gone", () => !workers.some(isAlive), undefined, { everyMs: 10 });
   const third = await serve(t, `unix:${file}`);
   assert.equal((await third.status()).ready, 1);
 });

@@ -215,7 +215,9 @@ test("a worker that was being started when the master crashed is neither lost no
     process.kill(victim as number, "SIGKILL");
     master.kill("SIGSEGV");
     await master.waitForLog(/crashed and goes on/, from);
-    const status = await master.until(({ ready, workers }) => ready === 3 && workers.length === 3);
+    const status = await master.until(
+      ({ ready, workers }) => ready === 3 && workers.length === 3 && workers.every(({ pid }) => pid !== victim),
+    );
     const slots = status.workers.map(({ slot }) => slot).sort();
     assert.deepEqual(slots, [0, 1, 2]);
     const children = fs.readFileSync(`/proc/${master.pid}/task/${master.pid}/children`, "utf8").trim().split(" ");

@@ -3,8 +3,10 @@
  * `--max-unacked` are starting at any moment, and before the next ACK comes all those places are in use again, as long as workers are missing.
  */
 import assert from "node:assert/strict";
+import fs from "node:fs";
+import path from "node:path";
 import { test } from "node:test";
-import { fixture, logLines, startMaster } from "../support/master.ts";
+import { fixture, logLines, startMaster, type WorkerStatus } from "../support/master.ts";
 
 const ARGS = ["-b", "127.0.0.1:0", "-m", "manual", "-n", "8", "--log-format", "json"];
 
@@ -49,6 +51,7 @@ test("a smooth upgrade keeps --max-unacked workers starting from the first to th
   const from = master.log().length;
   const reply = await master.ask("upgrade");
   assert.equal(reply.error ?? false, false, reply.message);
+  await master.waitForLog(/Upgrade done/, from);
   assertPaced(course(master.log().slice(from), 1), pace);
 });
 
@@ -85,8 +88,18 @@ test("--max-upgrade-additional limits the workers above the number", async (t) =
 });
 
 test("a fleet upgrade starts all new workers before the first of them is ready", async (t) => {
-  const master = await startMaster(t, { args: ARGS, program: [fixture("slow-boot.pl")] });
-  const reply = await master.ask("upgrade_fleet");
+  const directory = fs.mkdtempSync("/tmp/einhorn-pacing-");
+  t.after(() => fs.rmSync(directory, { recursive: true }));
+  const gate = path.join(directory, "gate");
+  fs.writeFileSync(gate, "");
+  const master = await startMaster(t, { args: ARGS, program: [fixture("acks-late.pl")], env: { GATE: gate } });
+  fs.rmSync(gate);
+  const upgrade = master.ask("upgrade_fleet");
+  const isStarting = (worker: WorkerStatus): boolean => worker.generation === 1 && worker.phase === "starting";
+  await master.until(({ workers }) => workers.filter(isStarting).length === 8);
+  fs.writeFileSync(gate, "");
+  const reply = await upgrade;
   assert.equal(reply.error ?? false, false, reply.message);
+  await master.waitForLog(/Upgrade done/);
   assert.deepEqual(startingAtAcks(course(master.log(), 1)), [8, 7, 6, 5, 4, 3, 2, 1]);
 });

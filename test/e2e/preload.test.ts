@@ -121,7 +121,7 @@ for (const { language, file, command } of languages) {
       assert.deepEqual(await preload(master), { path: file, active: true, reason: null });
       const zygote = all[0]?.loader ?? 0;
       assert.equal((await master.stop()).code, 0);
-      assert.ok(!isAlive(zygote), "the zygote is gone with its master");
+      await waitUntil(() => !isAlive(zygote), "the zygote is gone with its master");
     });
 
     test("an upgrade loads the new code, and nothing of the old generation is left", async (t) => {
@@ -130,10 +130,10 @@ for (const { language, file, command } of languages) {
       const before = await reports(master, 2);
       fs.writeFileSync(path.join(folder, "RELEASE"), "second");
       assert.equal((await master.sh("upgrade")).code, 0);
+      await master.onlyGeneration(1);
       const after = await reports(master, 2);
       assert.deepEqual(new Set(after.map(({ release }) => release)), new Set(["second"]));
       assert.notEqual(after[0]?.loader, before[0]?.loader);
-      await master.until(({ workers }) => workers.length === 2);
       await waitUntil(() => !isAlive(before[0]?.loader ?? 0), "the old zygote ends");
     });
 
@@ -368,7 +368,7 @@ test("the master answers and stops while an application never finishes loading",
   assert.equal((await master.sh("reload")).code, 0);
   assert.equal((await master.workers()).length, 4);
   assert.equal((await master.stop()).code, 0);
-  assert.ok(!isAlive(loader));
+  await waitUntil(() => !isAlive(loader), "the loader is gone with its master");
 });
 
 test("a zygote that stops answering is given up, and its workers are executed", async (t) => {

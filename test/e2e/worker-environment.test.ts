@@ -5,6 +5,7 @@ import os from "node:os";
 import path from "node:path";
 import { type TestContext, test } from "node:test";
 import { fixture, type Master, type StartOptions, startMaster } from "../support/master.ts";
+import { until } from "../support/until.ts";
 
 interface Found {
   master: Master;
@@ -127,16 +128,14 @@ test("the same holds for workers of a later generation", async (t) => {
 
 test("-m notify gives NOTIFY_SOCKET, -g gives EINHORN_SOCK_FD, no bind gives no socket", async (t) => {
   const { env, fds } = await look(t, { args: ["-m", "notify", "-g"], until: "running" });
-  await new Promise<void>((resolve) => {
-    const look = (): unknown => {
-      try {
-        return env().EINHORN_FD_COUNT === "0" && resolve();
-      } catch {
-        return setTimeout(look, 10);
-      }
-    };
-    look();
-  });
+  const isWritten = (): boolean => {
+    try {
+      return env().EINHORN_FD_COUNT === "0";
+    } catch {
+      return false;
+    }
+  };
+  await until("the worker's report", isWritten, undefined, { everyMs: 10 });
   const found = env();
   assert.ok(found.NOTIFY_SOCKET);
   assert.match(fds()[found.EINHORN_SOCK_FD ?? ""] ?? "", /^socket:/);
