@@ -92,6 +92,7 @@ test("with a connection of its own it uses that, again and again", async () => {
   const worker = start(source, { ...master, EINHORN_SOCK_FD: "3", EINHORN_SOCK_PATH: "/nowhere" }, { fds: [theirs] });
   fixture.server.adopt({ fd: ours, pid: worker.pid, uid: 0 });
   assert.equal(await worker.done, 0, "the connection does not keep it alive");
+  await fixture.until(() => fixture.heard.length === 2);
   assert.deepEqual(fixture.heard, [`ack ${worker.pid}`, `ping ${worker.pid} p 1`]);
 });
 

@@ -109,6 +109,7 @@ test("swarm: a rolling update of the stack loses no request", async () => {
       "two tasks",
       () => replicas().startsWith("2/2"),
       () => docker("service", "ps", "--no-trunc", `${stack}_app`),
+      { limitMs: 120_000 },
     );
     docker(
       ...["run", "--detach", "--name", client, "--network", `${stack}_service`, "--volume", `${support}:/support:ro`],

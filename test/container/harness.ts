@@ -100,7 +100,9 @@ export async function startEinhorn(start: StartOptions = {}): Promise<Einhorn> {
         mode: "writable" in mount && mount.writable ? "rw" : "ro",
       })),
     )
-    .withWaitStrategy(start.until instanceof RegExp ? Wait.forLogMessage(start.until) : new Immediately());
+    .withWaitStrategy(
+      start.until instanceof RegExp ? Wait.forLogMessage(start.until).withStartupTimeout(180_000) : new Immediately(),
+    );
   if (!start.unpublished) container.withExposedPorts(HTTP_PORT, PROBE_PORT);
   if (start.user !== undefined) container.withUser(start.user);
   if (start.entrypoint) container.withEntrypoint([...start.entrypoint]);

@@ -1,6 +1,7 @@
 /** Goal: `einhorn --no-respawn` in the place of tini: the program's exit code, its signals, its orphans. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { until } from "../support/until.ts";
 import { type Einhorn, startEinhorn } from "./harness.ts";
 
 const once = (program: string[]): Promise<Einhorn> =>
@@ -44,10 +45,14 @@ test("orphans of the program are reaped", async () => {
   await using app = await once([
     "sh",
     "-c",
-    "i=0; while [ $i -lt 200 ]; do ( : & ); i=$((i+1)); done; sleep 1; echo made; exec sleep 1000",
+    "i=0; while [ $i -lt 200 ]; do ( : & ); i=$((i+1)); done; echo made; exec sleep 1000",
   ]);
   await app.untilLogged(/made/);
-  assert.equal(await app.zombies(), 0);
+  await until(
+    "the last zombie to be reaped",
+    async () => (await app.zombies()) === 0,
+    () => app.logs(),
+  );
 });
 
 test("--give-up-after ends the container with the status of the worker that cannot start", async () => {

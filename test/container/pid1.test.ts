@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
+import { until } from "../support/until.ts";
 import { PROBE_PORT, startEinhorn } from "./harness.ts";
 
 const ORPHANS = 10_000;
@@ -13,11 +13,16 @@ test("10,000 orphans made as fast as can be leave no zombie and no error in the 
     program: ["sh", "-c", make],
     until: /made them/,
   });
-  await sleep(1000);
-  assert.equal(await app.zombies(), 0);
+  await until(
+    "the last zombie to be reaped",
+    async () => (await app.zombies()) === 0,
+    () => app.logs(),
+  );
   assert.doesNotMatch(await app.logs(), /error/i);
-  const counted = /^einhorn_orphans\w*(?:\{.*\})? (\d+)$/m.exec((await app.get("/metrics", PROBE_PORT)).body);
-  assert.ok(Number(counted?.[1]) >= ORPHANS, `counted ${counted?.[1]}`);
+  const metrics = async (): Promise<string> => (await app.get("/metrics", PROBE_PORT)).body;
+  const counted = async (): Promise<number> =>
+    Number(/^einhorn_orphans\w*(?:\{.*\})? (\d+)$/m.exec(await metrics())?.[1]);
+  await until("all of them to be counted", async () => (await counted()) >= ORPHANS, metrics);
   const ended = await app.stop(20);
   assert.equal(ended.exitCode, 0);
 });

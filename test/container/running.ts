@@ -238,7 +238,7 @@ export class Terminal {
       `${pattern} on the terminal`,
       () => pattern.test(this.#output),
       () => this.#output,
-      { limitMs: 20_000, everyMs: 20 },
+      { limitMs: 60_000, everyMs: 20 },
     );
   }
 }

@@ -25,8 +25,8 @@ test("a worker that ignores the stop is killed inside the grace period and the l
     options: [...PLAIN, "--grace-period", "3"],
     environment: { APP_DEAF: "1" },
   });
-  const pids = new Set<string>();
-  while (pids.size < 2) pids.add((await app.get("/")).body.split(" ")[1] ?? "");
+  const pids = (await app.status()).workers.map(({ pid }) => pid);
+  assert.equal(pids.length, 2);
   const ended = await app.stop(30);
   assert.equal(ended.exitCode, 0, await app.logs());
   assert.ok(ended.seconds < 15, `the orchestrator's own limit would come before ${ended.seconds} s`);
@@ -54,7 +54,7 @@ test("through the drain delay readiness is gone and requests are still served", 
   const report = await load.stop();
   const ended = await app.ended();
 
-  assert.ok(unreadyMs < 1000, `unready only after ${unreadyMs} ms`);
+  assert.ok(unreadyMs < 4000, `unready only after ${unreadyMs} ms of a drain of 5 s`);
   assert.deepEqual(report.errors, []);
   assert.equal(ended.exitCode, 0, await app.logs());
   assert.ok(performance.now() - since < 30_000);

@@ -91,7 +91,7 @@ async function trial(pace: Pace, nth: number): Promise<{ part: string; failure: 
   return { part, failure: `SIGTERM ${delayMs} ms after SIGHUP, ${part}: ${end}\n${log}` };
 }
 
-test("SIGTERM at any moment of an upgrade stops PID 1 gracefully, 100 of 100", async (t) => {
+test("SIGTERM at any moment of an upgrade stops PID 1 gracefully, 100 of 100", { timeout: 1_200_000 }, async (t) => {
   const pace = new Pace();
   await Promise.all(Array.from({ length: AT_ONCE }, () => undisturbed(pace)));
   const failures: string[] = [];

@@ -66,10 +66,17 @@ test("background: every job is done once, through upgrades", async (t) => {
     cwd: folder("background"),
   });
   const number = 100;
-  for (let job = 0; job < number; job += 1)
-    fs.writeFileSync(path.join(jobs, `${String(job).padStart(3, "0")}.todo`), "");
-  for (let upgrade = 0; upgrade < 10; upgrade += 1) assert.equal((await master.ask("upgrade")).error ?? false, false);
   const names = (): string[] => fs.readdirSync(jobs);
+  const add = (from: number, to: number): void => {
+    for (let job = from; job < to; job += 1)
+      fs.writeFileSync(path.join(jobs, `${String(job).padStart(3, "0")}.todo`), "");
+  };
+  add(0, 60);
+  // The first generation has one at least, and the last has what comes when it is alone.
+  while (names().every((name) => name.endsWith(".todo"))) await sleep(20);
+  for (let upgrade = 0; upgrade < 10; upgrade += 1) assert.equal((await master.ask("upgrade")).error ?? false, false);
+  await master.onlyGeneration(10);
+  add(60, number);
   while (names().some((name) => name.endsWith(".todo"))) await sleep(20);
   assert.equal((await master.stop()).code, 0);
   assert.deepEqual(

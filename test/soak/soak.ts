@@ -145,7 +145,11 @@ test(`${minutes} minutes of everything at once`, async (t) => {
       done.crash = (done.crash ?? 0) + 1;
     } else if (chance.oneIn(8)) {
       const [victim] = children(master.pid).filter(isAlive);
-      if (victim !== undefined) process.kill(victim, "SIGKILL");
+      try {
+        if (victim !== undefined) process.kill(victim, "SIGKILL");
+      } catch {
+        // It has ended by itself meanwhile.
+      }
       kills += 1;
     } else {
       const name = chance.pick(Object.keys(deeds));

@@ -79,7 +79,7 @@ test("of real-time signals, which the kernel counts, none is lost over 6 images 
   const fixture = join(import.meta.dirname, "fixtures/counts-through-images.mjs");
   const child = spawn(process.execPath, [fixture], {
     stdio: ["ignore", "pipe", "inherit"],
-    timeout: 30_000,
+    timeout: 60_000,
     killSignal: "SIGKILL",
   });
   let output = "";
@@ -91,6 +91,11 @@ test("of real-time signals, which the kernel counts, none is lost over 6 images 
 });
 
 test("without the preload object a SIGTERM in between kills: the test above can fail", async () => {
-  const { status, signal } = await reexec([process.execPath], "TERM", 0, "15", { UNHELD: "1" });
-  assert.equal(signal ?? status, "SIGTERM");
+  // On a busy machine the shell that sends it may be late, and meets the new image's handler.
+  for (let attempt = 0; attempt < 20; attempt += 1) {
+    const { status, signal } = await reexec([process.execPath], "TERM", 0, "15", { UNHELD: "1" });
+    if (signal === "SIGTERM") return;
+    assert.equal(signal ?? status, 0);
+  }
+  assert.fail("it was never killed");
 });
