@@ -1,14 +1,14 @@
 /**
  * How often PID 1 looks for dead orphans. One that dies now and then is reaped at once. When they come in a stream, waking
- * up for each costs far more than reaping it, so they are then collected every other millisecond, and a worker that dies in the
+ * up for each costs far more than reaping it, so they are then collected every millisecond, and a worker that dies in the
  * midst of them is noticed that much later.
  */
 import type { Millis } from "../core/model.ts";
 
 /** Orphans closer together than this are a stream. */
 const streamGapMs = 10;
-/** A process that leaves orphans as fast as it can fork leaves some 20 in this time: few beside what a PID table holds. */
-const pauseMs = 2;
+/** A process that leaves orphans as fast as it can fork leaves some 10 in this time: few beside what a PID table holds. */
+const pauseMs = 1;
 
 export class OrphanPace {
   readonly #reap: () => void;
