@@ -109,7 +109,7 @@ export async function wakeups(context) {
       context.note(`${name}: ${error.message}`);
     }
   }
-  await sleep(12_000);
+  await sleep(15_000);
   const before = masters.map(({ master }) => figuresOf(master.pid).wakeups);
   await sleep(seconds * 1000);
   masters.forEach(({ name, master }, i) => {
