@@ -22,6 +22,12 @@ function runImage() {
     writeFileSync(`${cacheFile}.${process.pid}`, Buffer.concat([Buffer.from(heading()), data, data]));
     renameSync(`${cacheFile}.${process.pid}`, cacheFile);
   });
+  const { dlopen } = process;
+  process.dlopen = (module, ...rest) => {
+    dlopen(module, ...rest);
+    // V8 takes no cache that was made under other flags than it is loaded under, and these are set after that (src/system/engine.ts).
+    module.exports.setEngineFlag = () => {};
+  };
   run();
 }
 

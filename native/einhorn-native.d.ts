@@ -98,6 +98,8 @@ export interface Native {
   becomeSubreaper(): void;
   setPriority(o: { pid: number; nice: number }): void;
   getResourceLimit(o: { resource: number }): { soft: number; hard: number };
+  /** Tells V8 one of the flags that `node --v8-options` lists. V8 says on stderr when it does not know it. */
+  setEngineFlag(o: { flag: string }): void;
   /** Has V8 collect all garbage now, and give back the pages that this leaves empty. */
   collectGarbage(): void;
   /** Gives clean file pages of the executable (madvise(MADV_DONTNEED) on segments that are not writable) and what malloc holds unused back to the kernel. */

@@ -48,6 +48,14 @@ static Function ofMalloc(const char* name) {
   return reinterpret_cast<Function>(dlsym(RTLD_DEFAULT, name));
 }
 
+/** What node:v8's setFlagsFromString() calls, v8::V8::SetFlagsFromString(const char*): loading node:v8 takes 2 ms. */
+static Napi::Value setEngineFlag(Call& call) {
+  auto set = reinterpret_cast<void (*)(const char*)>(dlsym(RTLD_DEFAULT, "_ZN2v82V818SetFlagsFromStringEPKc"));
+  const char* flag = call.text("flag");
+  if (set && flag) set(flag);
+  return call.env.Undefined();
+}
+
 /** Threads that allocate little do not need heaps of their own. */
 static void shareHeap() {
   constexpr int arenaMax = -8;  // M_ARENA_MAX, <malloc.h> of glibc
@@ -75,6 +83,7 @@ void exportExec(Napi::Object exports) {
   add(exports, "setPriority", [](Call& call) {
     return call.done("setpriority", setpriority(PRIO_PROCESS, static_cast<id_t>(call.number("pid", 0)), call.integer("nice", 0)));
   });
+  add(exports, "setEngineFlag", setEngineFlag);
   add(exports, "collectGarbage", collectGarbage);
   add(exports, "trimMemory", [](Call& call) {
     dl_iterate_phdr(trimObject, nullptr);

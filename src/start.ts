@@ -12,6 +12,7 @@ import { type Exit, Master } from "./master.ts";
 import { mergeReconfigured, type Options, readInvocation } from "./options.ts";
 import { isSystemError } from "./system/bind-errors.ts";
 import { now } from "./system/clock.ts";
+import { tuneEngine } from "./system/engine.ts";
 import { removeFiles, takeOver } from "./system/files.ts";
 import { logicalCwd, originalNofile, readLaunch, setNice } from "./system/launch.ts";
 import { closeListeners, type Listener, openListeners } from "./system/listeners.ts";
@@ -35,6 +36,7 @@ export async function startMaster(
 ): Promise<void> {
   const cwd = logicalCwd();
   const launch = readLaunch(options, cwd);
+  tuneEngine();
   // Before anything is opened, the lockfile included, which nobody removes.
   if (options.masterNice !== null) setNice(options.masterNice);
   const listeners = await openListeners(options.binds, options.config.backlog);
@@ -91,6 +93,7 @@ function adoptOrphans(complain: (message: string) => void): void {
  * back from here: what cannot be read or opened any more is said, and the image goes on with what the one before had.
  */
 export async function resumeMaster(stateFd: number, { exit }: { exit: Exit }): Promise<void> {
+  tuneEngine();
   const crash = readCrash(stateFd);
   const document = crash === null ? readDocument(stateFd) : documentFrom(crash.parts);
   closeSync(stateFd);

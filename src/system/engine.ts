@@ -1,0 +1,32 @@
+/**
+ * What V8 is told once it runs. Not on the command line: ENTRYPOINT ["einhorn"] has no place for it, and V8 takes no code cache that was made
+ * under other flags than it is loaded under.
+ */
+import { native } from "./native.ts";
+
+/**
+ * How much a function runs before it is optimized, 15 times V8's own measure: a master handles bursts and rests. V8's threads would be done
+ * when the burst is over, and take the CPUs from workers that start until then. By Node's major version, as V8 complains on stderr of
+ * a flag that it does not know.
+ */
+const counts = [
+  "--invocation-count-for-maglev=6000",
+  "--invocation-count-for-turbofan=45000",
+  "--invocation-count-for-early-optimization=450",
+];
+const optimizeLater: Readonly<Record<number, readonly string[]>> = {
+  20: ["--interrupt-budget=1000000"],
+  22: counts,
+  24: counts,
+  26: counts,
+};
+
+/** V8's own collection some 8 s after the last work: idle.ts has done that at 2 s, and 5 MB of Node's pages would be touched again. */
+const collectOnce = "--no-memory-reducer";
+
+/** Before anything much has run. */
+export function tuneEngine(): void {
+  const later = optimizeLater[Number.parseInt(process.versions.node, 10)];
+  if (later === undefined) return;
+  for (const flag of [...later, collectOnce]) native.setEngineFlag({ flag });
+}
