@@ -88,7 +88,7 @@ export class Master {
     this.#alarm = new Alarm(() => this.#deliver({ kind: "woke" }));
     this.#control = this.#createControl();
     this.#preload = this.#createPreload();
-    const deliver = (event: Event) => this.#deliver(event);
+    const deliver = (...events: readonly Event[]) => this.#deliver(...events);
     this.#notices = new Notices({
       from: shell.notify ?? null,
       authority: this.#authority,
@@ -225,8 +225,8 @@ export class Master {
     this.#strays.push(...closeStrays(shellFds(this.#shell), afterCrash ? this.#shell.files.socketPath : null));
   }
 
-  #deliver(event: Event): void {
-    this.#supervisor.deliver(event);
+  #deliver(...events: readonly Event[]): void {
+    this.#supervisor.deliver(...events);
     this.#idle.touch();
     this.#steering.follow(this.#supervisor.state().workers);
     this.#preload?.follow(this.#supervisor.state());

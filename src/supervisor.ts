@@ -7,7 +7,8 @@ import { step } from "./core/step.ts";
 import type { Ports } from "./ports.ts";
 
 export interface Supervisor {
-  deliver(event: Event): void;
+  /** Events of one moment; what they made of the state is kept once for all. */
+  deliver(...events: readonly Event[]): void;
   state(): State;
 }
 
@@ -20,8 +21,8 @@ export function supervise(initial: State, ports: Ports): Supervisor {
     inbox.push(event);
   };
 
-  function deliver(event: Event): void {
-    inbox.push(event);
+  function deliver(...events: readonly Event[]): void {
+    inbox.push(...events);
     if (busy) return; // An effect may deliver events; they wait their turn.
     busy = true;
     try {

@@ -19,6 +19,10 @@ import { completeUpgrade, endHungCheck, judgeUpgrade } from "./rules/upgrading.t
 import { answer, log, random, set, type Turn, wake } from "./turn.ts";
 import { announce, canaryCount, launchOf } from "./upgrade.ts";
 
+/** A smooth upgrade starts its first workers in so many steps. */
+export const steps = 12;
+export const stepMs = 4;
+
 /** Those about how many workers run are below; the rest are in rules/, by what they are about. */
 const rules: readonly ((turn: Turn) => void)[] = [
   ackByTime,
@@ -164,11 +168,25 @@ function allowedSpawns(turn: Turn): number {
     // A pause stops the replacing, not the care for capacity.
     if (upgrade.paused) missing = Math.min(missing, config.number - count.current.serving - count.stale.serving);
     unackedLimit = upgrade.strategy === "fleet" ? Number.POSITIVE_INFINITY : (config.maxUnacked ?? config.cpus);
-    if (upgrade.strategy === "smooth" && config.maxUpgradeAdditional !== null) {
-      missing = Math.min(missing, config.number + config.maxUpgradeAdditional - count.alive);
+    if (upgrade.strategy === "smooth") {
+      if (config.maxUpgradeAdditional !== null) {
+        missing = Math.min(missing, config.number + config.maxUpgradeAdditional - count.alive);
+      }
+      missing = Math.min(missing, inStep(turn, unackedLimit));
     }
   }
   return Math.min(missing, unackedLimit - count.current.unacked);
+}
+
+/**
+ * The first starts of a smooth upgrade are a moment apart, and so are then the ACKs, the starts that follow from them, and the ends of
+ * the old workers: at no time do many of these take the CPUs from those who serve. It costs the upgrade `steps` times `stepMs` once.
+ */
+function inStep(turn: Turn, atOnce: number): number {
+  const newest = Math.max(...turn.state.workers.map((worker) => (isStale(turn.state, worker) ? 0 : worker.spawnedAt)));
+  if (turn.now >= newest + stepMs) return Math.ceil(atOnce / steps);
+  wake(turn, newest + stepMs);
+  return 0;
 }
 
 function newWorker(turn: Turn, id: number, slot: number): Worker {

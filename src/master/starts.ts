@@ -17,7 +17,7 @@ export interface StartsSettings {
   state(): State;
   /** Throws {code, syscall}. */
   start(order: SpawnOrder): Pid;
-  deliver(event: Event): void;
+  deliver(...events: readonly Event[]): void;
   /** There is something more urgent to do in this turn than to start anybody. */
   isBusy: boolean;
 }
@@ -55,16 +55,19 @@ export class Starts {
   #nextTurn(): void {
     this.#isTurnCounted = false;
     this.#spentMs = 0;
-    while (this.#waiting.length > 0 && this.#spentMs < turnMs) this.#startNext();
+    const events: Event[] = [];
+    const report = (event: Event) => events.push(event);
+    while (this.#waiting.length > 0 && this.#spentMs < turnMs) this.#startNext(report);
+    this.#settings.deliver(...events);
     if (this.#waiting.length > 0) this.#countTurn();
   }
 
-  #startNext(): void {
-    const { state, deliver } = this.#settings;
+  #startNext(report: (event: Event) => void): void {
+    const state = this.#settings.state();
     const order = this.#waiting.shift() as SpawnOrder;
-    const isWanted = !isStopping(state()) && order.generation === state().generation;
-    if (isWanted) reportSpawn(order.id, () => this.#start(order), deliver);
-    else deliver({ kind: "unspawned", id: order.id, errno: "ECANCELED", syscall: "vfork" });
+    const isWanted = !isStopping(state) && order.generation === state.generation;
+    if (isWanted) reportSpawn(order.id, () => this.#start(order), report);
+    else report({ kind: "unspawned", id: order.id, errno: "ECANCELED", syscall: "vfork" });
   }
 
   #start(order: SpawnOrder): Pid {

@@ -4,6 +4,7 @@ import { readCommand } from "../../src/core/commands.ts";
 import { initialState } from "../../src/core/initial.ts";
 import { proveMsMax } from "../../src/core/life.ts";
 import type { Asker, Config, Effect, Event, Launch, Millis, Pid, State, Worker } from "../../src/core/model.ts";
+import { stepMs, steps } from "../../src/core/reconcile.ts";
 import { step } from "../../src/core/step.ts";
 
 export const plainConfig: Config = {
@@ -113,11 +114,11 @@ export class Pool {
     return asker;
   }
 
-  /** An upgrade up to the moment after the re-exec. */
+  /** An upgrade up to when its first workers have been started: those of a smooth one a moment apart. */
   upgrade(command = "upgrade", ...args: string[]): Asker {
     const asker = this.ask(command, ...args);
     this.deliver({ kind: "checked", reason: null });
-    this.deliver({ kind: "reexeced", execMs: this.now, about, launch });
+    this.deliver({ kind: "reexeced", execMs: this.now, about, launch }).pass(steps * stepMs);
     return asker;
   }
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { Pool } from "./pool.ts";
+import { stepMs } from "../../src/core/reconcile.ts";
+import { about, launch, Pool } from "./pool.ts";
 
 describe("starting", () => {
   test("the first fill starts all workers at once", () => {
@@ -203,6 +204,30 @@ describe("a smooth upgrade", () => {
     pool.ask("reload");
     pool.deliver({ kind: "checked", reason: null }).deliver({ kind: "exec-failed", reason: "test" });
     assert.deepEqual(announced(), ["RELOADING=1", "READY=1"]);
+  });
+
+  test("starts its first workers a moment apart, however many they are, and the next with each ACK", () => {
+    for (const [number, most] of [
+      [3, 1],
+      [12, 1],
+      [120, 10],
+    ] as const) {
+      const pool = new Pool({ number, maxUnacked: number }).ackAll();
+      const starts: number[] = [];
+      const spawned = () => starts.push(pool.take().filter(({ kind }) => kind === "spawn").length);
+      pool.take();
+      pool.ask("upgrade");
+      pool.deliver({ kind: "checked", reason: null });
+      pool.deliver({ kind: "reexeced", execMs: pool.now, about, launch });
+      for (spawned(); pool.pids("starting").length < number; spawned()) pool.pass(stepMs);
+      assert.equal(Math.max(...starts), most);
+      assert.equal(starts.length, number / most);
+    }
+    const pool = new Pool({ number: 3, maxUnacked: 1 }).ackAll().ackAll().ackAll();
+    pool.upgrade();
+    pool.take();
+    pool.ack(pool.pids("starting")[0] as number);
+    assert.equal(pool.take().filter(({ kind }) => kind === "spawn").length, 1);
   });
 
   test("never drops below the wanted capacity, and each ACK retires one", () => {

@@ -23,7 +23,7 @@ function starts(isBusy = false) {
       for (const from = performance.now(); performance.now() < from + 1; );
       return 1000 + id;
     },
-    deliver: (event) => events.push(event),
+    deliver: (...list) => events.push(...list),
     isBusy,
   });
   return { made, began, events, now };
@@ -79,7 +79,7 @@ test("an error of the kernel is an event", async () => {
       if (id === 0) return 1;
       throw Object.assign(new Error("no"), { code: "EAGAIN", syscall: "clone" });
     },
-    deliver: (event) => events.push(event),
+    deliver: (...list) => events.push(...list),
     isBusy: false,
   });
   made.order(order(0));
