@@ -6,6 +6,7 @@
  *   reaper CMD...         the limit of a PID 1: starts CMD, waitpid(-1) until it has ended
  *   orphans N             below a PID 1: leaves it N orphans; prints its CPU ns and the most children it ever had
  *   ask PATH COUNT LINE   sends LINE and reads the reply COUNT times on one connection; prints the wall time in ns
+ *   command PATH LINE     sends LINE and reads until the last of its replies; prints {"tookNs": N, "reply": REPLY}
  *   gap PATH SECONDS      connects and asks all the time; prints the longest that an answer took in ns
  *   http PORT PATH COUNT  asks by HTTP, a connection each; prints the median and the longest time to the whole answer in ns
  */
@@ -195,6 +196,21 @@ static int ask(const char* path, int count, const char* words) {
   return 0;
 }
 
+/** Replies that others follow say "wait":true. */
+static int command(const char* path, const char* words) {
+  char reply[1 << 16];
+  int fd = dial(path);
+  if (fd < 0) return fail(path);
+  FILE* stream = fdopen(fd, "r+");
+  uint64_t began = now();
+  if (dprintf(fd, "%s\n", words) < 0) return fail("request");
+  do
+    if (!fgets(reply, sizeof reply, stream)) return fail("no last reply");
+  while (strstr(reply, "\"wait\":true"));
+  printf("{\"tookNs\":%llu,\"reply\":%s}\n", (unsigned long long)(now() - began), reply);
+  return 0;
+}
+
 static int gap(const char* path, double seconds) {
   static const char line[] = "{\"command\":\"ehlo\"}\n";
   uint64_t longest = 0, asked = 0, failed = 0;
@@ -244,6 +260,7 @@ int main(int argc, char** argv) {
   if (!strcmp(mode, "reaper")) return reaper(argv + 2);
   if (!strcmp(mode, "orphans")) return orphans(atoi(argv[2]));
   if (!strcmp(mode, "ask") && argc > 4) return ask(argv[2], atoi(argv[3]), argv[4]);
+  if (!strcmp(mode, "command") && argc > 3) return command(argv[2], argv[3]);
   if (!strcmp(mode, "gap") && argc > 3) return gap(argv[2], atof(argv[3]));
   if (!strcmp(mode, "http") && argc > 4) return http(atoi(argv[2]), argv[3], atoi(argv[4]));
   fprintf(stderr, "usage: see the head of tool.c\n");
