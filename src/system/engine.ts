@@ -21,12 +21,7 @@ const optimizeLater: Readonly<Record<number, readonly string[]>> = {
   26: counts,
 };
 
-/** V8's own collection some 8 s after the last work: idle.ts has done that at 2 s, and 5 MB of Node's pages would be touched again. */
-const collectOnce = "--no-memory-reducer";
-
 /** Before anything much has run. */
 export function tuneEngine(): void {
-  const later = optimizeLater[Number.parseInt(process.versions.node, 10)];
-  if (later === undefined) return;
-  for (const flag of [...later, collectOnce]) native.setEngineFlag({ flag });
+  for (const flag of optimizeLater[Number.parseInt(process.versions.node, 10)] ?? []) native.setEngineFlag({ flag });
 }

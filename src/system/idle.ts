@@ -3,7 +3,7 @@
  * clean pages of its own executable, used once at the start; the rest is garbage that V8 sees no reason to collect. Neither
  * comes back by itself.
  *
- * A little after the last thing that happened; no timer runs in a master that has been idle for longer.
+ * A little after the last thing that happened, and once more when V8 is done as well: no timer runs in a master that has been idle for longer.
  */
 import { native } from "./native.ts";
 
@@ -17,9 +17,12 @@ const collectionsOfStart = 6;
 const collectionsLater = 2;
 /** V8's threads finish what a collection began; what they touch would come back at once. */
 const settlingMs = 100;
+/** Some ten seconds after a lot of work V8 tidies up once more by itself, and touches 5 MB of its own code for it. */
+const afterV8Ms = 9_000;
 
 export class IdleTrim {
   #timer: NodeJS.Timeout | null = null;
+  #late: NodeJS.Timeout | undefined;
   #isTouched = false;
   #quietMs = 0;
   #collections = collectionsOfStart;
@@ -32,6 +35,7 @@ export class IdleTrim {
   }
 
   #look(): void {
+    clearTimeout(this.#late);
     this.#quietMs = this.#isTouched ? 0 : this.#quietMs + lookMs;
     this.#isTouched = false;
     if (this.#quietMs >= quietMs) return this.#trim();
@@ -50,7 +54,10 @@ export class IdleTrim {
   #trim(): void {
     for (let i = 0; i < this.#collections; i++) native.collectGarbage();
     this.#collections = collectionsLater;
-    this.#timer = this.#after(settlingMs, () => native.trimMemory());
+    this.#timer = this.#after(settlingMs, () => {
+      native.trimMemory();
+      this.#late = setTimeout(() => native.trimMemory(), afterV8Ms).unref();
+    });
     // What is needed again comes back page by page, and is no garbage.
     this.#leastRssBytes = Number.POSITIVE_INFINITY;
     this.#quietMs = 0;
