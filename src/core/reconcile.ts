@@ -19,8 +19,8 @@ import { completeUpgrade, endHungCheck, judgeUpgrade } from "./rules/upgrading.t
 import { answer, log, random, set, type Turn, wake } from "./turn.ts";
 import { announce, canaryCount, launchOf } from "./upgrade.ts";
 
-/** A smooth upgrade starts its first workers in so many steps. */
-export const steps = 12;
+/** The first workers of a smooth upgrade are started in so many steps, this far apart. */
+export const firstSteps = 12;
 export const stepMs = 4;
 
 /** Those about how many workers run are below; the rest are in rules/, by what they are about. */
@@ -180,11 +180,11 @@ function allowedSpawns(turn: Turn): number {
 
 /**
  * The first starts of a smooth upgrade are a moment apart, and so are then the ACKs, the starts that follow from them, and the ends of
- * the old workers: at no time do many of these take the CPUs from those who serve. It costs the upgrade `steps` times `stepMs` once.
+ * the old workers: at no time do many of these take the CPUs from those who serve. It costs the upgrade `firstSteps` times `stepMs` once.
  */
 function inStep(turn: Turn, atOnce: number): number {
   const newest = Math.max(...turn.state.workers.map((worker) => (isStale(turn.state, worker) ? 0 : worker.spawnedAt)));
-  if (turn.now >= newest + stepMs) return Math.ceil(atOnce / steps);
+  if (turn.now >= newest + stepMs) return Math.ceil(atOnce / firstSteps);
   wake(turn, newest + stepMs);
   return 0;
 }

@@ -58,7 +58,7 @@ export class Starts {
     const events: Event[] = [];
     const report = (event: Event) => events.push(event);
     while (this.#waiting.length > 0 && this.#spentMs < turnMs) this.#startNext(report);
-    this.#settings.deliver(...events);
+    if (events.length > 0) this.#settings.deliver(...events);
     if (this.#waiting.length > 0) this.#countTurn();
   }
 

@@ -4,16 +4,18 @@
  */
 import { native } from "./native.ts";
 
-/**
- * How much a function runs before it is optimized, 15 times V8's own measure: a master handles bursts and rests. V8's threads would be done
- * when the burst is over, and take the CPUs from workers that start until then. By Node's major version, as V8 complains on stderr of
- * a flag that it does not know.
- */
+/** As V8 12 and later measure it. */
 const counts = [
   "--invocation-count-for-maglev=6000",
   "--invocation-count-for-turbofan=45000",
   "--invocation-count-for-early-optimization=450",
 ];
+
+/**
+ * How much a function runs before it is optimized, 15 times V8's own measure: a master handles bursts and rests. V8's threads would be done
+ * when the burst is over, and take the CPUs from workers that start until then. By Node's major version, as V8 complains on stderr of
+ * a flag that it does not know.
+ */
 const optimizeLater: Readonly<Record<number, readonly string[]>> = {
   20: ["--interrupt-budget=1000000"],
   22: counts,

@@ -37,6 +37,8 @@ for (const [what, name] of [...products, ...recipes]) {
     // Every body names the pid or the version of who served it.
     assert.notEqual((await app.get("/")).body, [...report.bodies.keys()][0]);
     assert.equal(await app.identity(), before);
+    // What V8 says of a flag that it does not know.
+    assert.doesNotMatch(await app.logs(), /unrecognized flag/);
     assert.equal((await app.stop(20)).exitCode, 0, await app.logs());
   });
 }

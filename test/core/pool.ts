@@ -4,7 +4,7 @@ import { readCommand } from "../../src/core/commands.ts";
 import { initialState } from "../../src/core/initial.ts";
 import { proveMsMax } from "../../src/core/life.ts";
 import type { Asker, Config, Effect, Event, Launch, Millis, Pid, State, Worker } from "../../src/core/model.ts";
-import { stepMs, steps } from "../../src/core/reconcile.ts";
+import { firstSteps, stepMs } from "../../src/core/reconcile.ts";
 import { step } from "../../src/core/step.ts";
 
 export const plainConfig: Config = {
@@ -118,7 +118,7 @@ export class Pool {
   upgrade(command = "upgrade", ...args: string[]): Asker {
     const asker = this.ask(command, ...args);
     this.deliver({ kind: "checked", reason: null });
-    this.deliver({ kind: "reexeced", execMs: this.now, about, launch }).pass(steps * stepMs);
+    this.deliver({ kind: "reexeced", execMs: this.now, about, launch }).pass(firstSteps * stepMs);
     return asker;
   }
 
