@@ -228,6 +228,9 @@ export function tool(...args) {
   });
 }
 
+/** Has the machine's host give free memory back that it took, so that nobody pays for that in what is measured next. */
+export const claimMemory = () => tool("claim", 96);
+
 /** One command on the command socket; resolves with the last reply. */
 export async function command(path, request) {
   const { connect } = await import("node:net");

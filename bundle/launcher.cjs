@@ -11,8 +11,10 @@ const { Script } = require("node:vm");
 /* What the program asks for by library(): name -> its code, deflated. */
 const libraries = {};
 
+const programHash = "PROGRAM_HASH";
+
 /* What V8 would not notice: that the program is another of the same length, or this another build of the same version. */
-const heading = () => `PROGRAM_HASH ${process.arch} ${statSync(process.execPath).size}\n`;
+const heading = () => `${programHash} ${process.arch} ${statSync(process.execPath).size}\n`;
 const cacheFile = `${__filename}.${process.version}.cache`;
 
 /* The file has it twice: a damaged one would end the process, and comparing is the cheapest check there is. */
@@ -29,7 +31,7 @@ function cached() {
 }
 
 /* Nothing of this file is held on to, so that V8 can drop its text: what loads libraries is a function of the program's. */
-const prologue = `(function (exports, require, module, __filename, __dirname, libraries) {
+const prologue = `(function (exports, require, module, __filename, __dirname, libraries, programHash) {
 const library = (name) => {
   const code = require("node:zlib").inflateRawSync(libraries[name]).toString();
   const module = { exports: {} };
@@ -48,6 +50,6 @@ function load(comment) {
 /* PROGRAM */
 
 const program = load(comment);
-const run = () => program.runInThisContext()(exports, require, module, __filename, __dirname, libraries);
+const run = () => program.runInThisContext()(exports, require, module, __filename, __dirname, libraries, programHash);
 if (require.main === module) run();
 else module.exports = { program, run, cacheFile, heading };

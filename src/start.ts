@@ -19,10 +19,11 @@ import { closeListeners, type Listener, openListeners } from "./system/listeners
 import { native } from "./system/native.ts";
 import { preloadAfterCrash } from "./system/preload.ts";
 import { openHttp, rebind, rebindHttp } from "./system/rebinding.ts";
-import { checkPassed, readDocument } from "./system/reexec.ts";
+import { readDocument, verdict } from "./system/reexec.ts";
 import { withoutHold } from "./system/signals.ts";
 import { isStill } from "./system/strays.ts";
 import { readCrash } from "./system/survival.ts";
+import { build } from "./version.ts";
 
 /** Without the connections that were closed after they were written down. */
 function afterCrash(control: Shell["control"], socketPath: string): Shell["control"] {
@@ -52,6 +53,7 @@ export async function startMaster(
   try {
     const master = new Master(options, exit, {
       argv,
+      build,
       options,
       configured: options.config,
       cwd,
@@ -115,6 +117,7 @@ export async function resumeMaster(stateFd: number, { exit }: { exit: Exit }): P
   const control = crash === null ? shell.control : afterCrash(shell.control, shell.files.socketPath);
   const inherited = {
     ...shell,
+    build,
     control,
     listeners,
     http,
@@ -143,11 +146,21 @@ export async function checkMaster(stateFd: number): Promise<string> {
   const { shell } = document as { shell: Shell };
   const options = await readOptions(shell);
   decodeState(document, options.config);
-  readLaunch(options, shell.cwd);
+  const launch = readLaunch(options, shell.cwd);
   const bound = new Set(shell.listeners.map(({ text }) => text));
   const fresh = options.binds.filter(({ text }) => !bound.has(text));
   closeListeners(await openListeners(fresh, options.config.backlog));
-  return checkPassed;
+  return verdict(isLikeBefore(shell, options) ? launch : null);
+}
+
+/** Would workers be started the same way by the image that runs? What --reexec-as does to them on the way, nobody knows. */
+function isLikeBefore(shell: Shell, options: Options): boolean {
+  return (
+    build !== null &&
+    shell.build === build &&
+    options.reexecAs === null &&
+    JSON.stringify(options) === JSON.stringify(shell.options)
+  );
 }
 
 async function readOptions(shell: Shell): Promise<Options> {

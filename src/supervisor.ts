@@ -70,8 +70,6 @@ function perform(effect: Effect, ports: Ports, report: (event: Event) => void): 
       return ports.reexec.check();
     case "end-check":
       return ports.reexec.endCheck();
-    case "exec":
-      return; // Level, not edge: run() looks at the state.
     case "measure":
       return report({ kind: "measured", rssBytes: ports.processes.measure(effect.pids) });
     case "reply":

@@ -2,6 +2,7 @@
  * What the runs need beside workers and load, and the physical limits to compare with:
  *   launch CMD...         writes a stamp of kind 0 to BENCH_STAMP and becomes CMD
  *   timed CMD...          runs CMD to its end, prints the wall time in ns
+ *   claim MB              touches so much fresh memory and gives it back
  *   spawn N CMD...        the limit of a supervisor: a posix_spawn loop and a waitpid loop that starts anew whoever died
  *   reaper CMD...         the limit of a PID 1: starts CMD, waitpid(-1) until it has ended
  *   orphans N             below a PID 1: leaves it N orphans; prints its CPU ns and the most children it ever had
@@ -21,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -57,6 +59,16 @@ static int timed(char** command) {
   waitpid(pid, &status, 0);
   printf("%llu\n", (unsigned long long)(now() - began));
   return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
+/* A virtual machine's host may have taken free memory away, and each page then costs its next user up to 50 us. */
+static int claim(int megabytes) {
+  size_t size = (size_t)megabytes << 20;
+  volatile char* memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) return fail("mmap");
+  for (size_t at = 0; at < size; at += 4096) memory[at] = 1;
+  printf("%zu\n", size);
+  return 0;
 }
 
 static volatile sig_atomic_t stopping;
@@ -256,6 +268,7 @@ int main(int argc, char** argv) {
   signal(SIGPIPE, SIG_IGN);
   if (!strcmp(mode, "launch")) return launch(argv + 2);
   if (!strcmp(mode, "timed")) return timed(argv + 2);
+  if (!strcmp(mode, "claim") && argc > 2) return claim(atoi(argv[2]));
   if (!strcmp(mode, "spawn") && argc > 3) return supervise(atoi(argv[2]), argv + 3);
   if (!strcmp(mode, "reaper")) return reaper(argv + 2);
   if (!strcmp(mode, "orphans")) return orphans(atoi(argv[2]));

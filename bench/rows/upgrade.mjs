@@ -1,5 +1,5 @@
 /** Replacing workers under load: how long, how many requests lost, what it did to latency. */
-import { load, Master, node, nodeStart, sleep, tool } from "../lib.mjs";
+import { claimMemory, load, Master, node, nodeStart, sleep, tool } from "../lib.mjs";
 import { inTurn } from "./shared.mjs";
 
 const workers = 50;
@@ -14,6 +14,7 @@ async function upgraded(peer, strategy, args, note) {
   try {
     await sleep(1000);
     const before = await load(master.port, { seconds: 3, concurrency: 64, rate }).report;
+    await claimMemory();
     const during = load(master.port, { seconds: 60, concurrency: 64, rate });
     await sleep(200);
     const tookMs = await ordered(master, strategy);
@@ -32,6 +33,7 @@ async function probed(peer, strategy, args) {
   const master = await Master.start(peer, { n: workers, env, args: ["-m", "manual", ...args] });
   try {
     await sleep(1000);
+    await claimMemory();
     const gap = tool("gap", master.socket, 2);
     await sleep(200);
     await ordered(master, strategy);
@@ -51,6 +53,7 @@ async function ordered(master, strategy) {
 
 /** What the same start costs a C master: all at once. */
 async function startAll(peer) {
+  await claimMemory();
   const master = await Master.start(peer, { n: workers, env: { BENCH_BOOT_MS: `${bootMs}` } });
   const tookMs = untilAllReady(master);
   await master.stop();
@@ -69,6 +72,7 @@ async function disturbed(peer) {
   try {
     await sleep(1000);
     const before = await load(old.port, { seconds: 3, concurrency: 64, rate }).report;
+    await claimMemory();
     const during = load(old.port, { seconds: 60, concurrency: 64, rate });
     await sleep(200);
     let startsNs = 0;
@@ -93,6 +97,7 @@ export async function pace(context) {
     const master = await Master.start(peer, { n, env, args: ["-m", "manual", "--max-unacked", "2"] });
     try {
       await sleep(1000);
+      await claimMemory();
       const gap = tool("gap", master.socket, 1);
       await sleep(200);
       const tookMs = await ordered(master, "upgrade");
@@ -142,7 +147,10 @@ export async function upgrade(context) {
   const measured = await inTurn(
     runs,
     {
-      node: async () => ({ tookMs: nodeStart() }),
+      node: async () => {
+        await claimMemory();
+        return { tookMs: nodeStart() };
+      },
       C: () => startAll(context.peers["C posix_spawn loop"]),
       floor: () => disturbed(context.peers["C posix_spawn loop"]),
       smooth: () => upgraded(einhorn, "upgrade", ["--max-unacked", "10"], context.note),

@@ -93,7 +93,7 @@ function dropUnborn(turn: Turn): void {
 function resolveHandover(turn: Turn): void {
   const { handover } = turn.state;
   if (handover === null) return;
-  if (handover.phase === "executing") return endHandover(turn, "the master crashed while it was replacing its image");
+  if (handover.phase !== "checking") return endHandover(turn, "the master crashed while it was replacing its image");
   turn.effects.push({ kind: "check" });
   set(turn, { handover: { ...handover, startedAt: turn.now } });
 }

@@ -48,7 +48,11 @@ export type Event =
   | { kind: "asked"; asker: Asker; command: Command; wallMs: number }
   | { kind: "hung-up"; connection: ConnectionId }
   | { kind: "signal"; signal: Signal }
-  | { kind: "checked"; reason: string | null }
+  /**
+   * `reason` is why the new image cannot take over; null: it can. `launch` is what new workers may be started from before it does;
+   * null: they wait for it.
+   */
+  | { kind: "checked"; reason: string | null; launch: Launch | null }
   | { kind: "exec-failed"; reason: string }
   | { kind: "woke" };
 
@@ -61,8 +65,6 @@ export type Effect =
   | { kind: "check" }
   /** Give up a check that hangs. */
   | { kind: "end-check" }
-  /** Replace the image as soon as all that is known has been recorded; `state.handover` says so too. */
-  | { kind: "exec" }
   | { kind: "measure"; pids: readonly Pid[] }
   | { kind: "reply"; asker: Asker; message: string; wait: boolean; error: boolean; data?: unknown }
   /** To einhorn's own service manager, sd_notify(3). */

@@ -163,15 +163,15 @@ export interface UpgradeRequest {
   canary: { count: number; soakMs: Millis } | null;
 }
 
-/** The master replacing its own image: first the new image proves itself, then execve. */
+/** The master replacing its own image: the new one proves itself, workers of an upgrade that need not wait are started, then execve. */
 export type Handover = {
-  phase: "checking" | "executing";
+  phase: "checking" | "starting" | "executing";
   goal: { kind: "reload" } | ({ kind: "upgrade" } & UpgradeRequest);
   startedAt: Millis;
   askers: readonly Asker[];
 };
 
-/** Replacing the workers; begins after the re-exec. */
+/** Replacing the workers: after the re-exec, but for a fleet upgrade's starts where nothing that they need changes with it. */
 export interface Upgrade extends UpgradeRequest {
   /** The generation to go back to when it fails. */
   from: Generation;

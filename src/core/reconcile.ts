@@ -15,7 +15,7 @@ import { ackByTime, stopUnacked } from "./rules/acks.ts";
 import { recycleWorn } from "./rules/recycling.ts";
 import { exitWhenEmpty, giveUp, killOverdue, tellAll } from "./rules/stopping.ts";
 import { tell } from "./rules/tell.ts";
-import { completeUpgrade, endHungCheck, judgeUpgrade } from "./rules/upgrading.ts";
+import { completeUpgrade, endHungCheck, executeWhenStarted, judgeUpgrade } from "./rules/upgrading.ts";
 import { answer, log, random, set, type Turn, wake } from "./turn.ts";
 import { announce, canaryCount, launchOf } from "./upgrade.ts";
 
@@ -35,6 +35,7 @@ const rules: readonly ((turn: Turn) => void)[] = [
   completeUpgrade,
   giveUp,
   spawnMissing,
+  executeWhenStarted,
   tellAll,
   killOverdue,
   exitWhenEmpty,

@@ -56,7 +56,7 @@ export function record(turn: Turn, event: Event): void {
     case "signal":
       return recordSignal(turn, event.signal);
     case "checked":
-      return recordCheck(turn, event.reason);
+      return recordCheck(turn, event);
     case "exec-failed":
       return endHandover(turn, messages.execFailed(event.reason));
     case "woke":
@@ -239,13 +239,17 @@ export function requestHandover(turn: Turn, goal: Handover["goal"], asker: Asker
   set(turn, { handover: { phase: "checking", goal, startedAt: now, askers } });
 }
 
-function recordCheck(turn: Turn, reason: string | null): void {
-  const { handover } = turn.state;
+function recordCheck(turn: Turn, { reason, launch }: Extract<Event, { kind: "checked" }>): void {
+  const { handover, about } = turn.state;
   if (handover?.phase !== "checking") return;
   if (reason !== null) return endHandover(turn, messages.checkFailed(reason));
   if (turn.state.started) turn.effects.push({ kind: "announce", state: "RELOADING=1" });
-  turn.effects.push({ kind: "exec" });
-  set(turn, { handover: { ...handover, phase: "executing" } });
+  const { goal, askers } = handover;
+  // The re-exec takes as long as Node takes to start: workers that are all started at once can do so meanwhile.
+  const isAhead = goal.kind === "upgrade" && goal.strategy === "fleet" && launch !== null && about.preload === null;
+  if (!isAhead) return set(turn, { handover: { ...handover, phase: "executing" } });
+  set(turn, { handover: { ...handover, phase: "starting", goal: { kind: "reload" }, askers: [] } });
+  beginUpgrade(turn, goal, launch, askers);
 }
 
 export function endHandover(turn: Turn, reason: string): void {

@@ -25,7 +25,7 @@ export class Checker {
     } catch (error) {
       // Not within this turn: the core is still busy with the event that asked for it.
       const reason = (error as Error).message;
-      setImmediate(() => this.#deliver({ kind: "checked", reason }));
+      setImmediate(() => this.#deliver({ kind: "checked", reason, launch: null }));
     }
   }
 
@@ -40,9 +40,9 @@ export class Checker {
     const check = this.#check;
     if (check === null || pid !== check.pid) return false;
     this.#check = null;
-    const reason = judgeCheck(check, code, signal);
+    const judgement = judgeCheck(check, code, signal);
     // Not within the drain of deaths that this one was found in: the verdict leads to execve, and the others would be lost.
-    setImmediate(() => this.#deliver({ kind: "checked", reason }));
+    setImmediate(() => this.#deliver({ kind: "checked", ...judgement }));
     return true;
   }
 }

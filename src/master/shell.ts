@@ -14,6 +14,8 @@ import type { SignalPipe } from "../system/signals.ts";
 export interface Shell {
   /** The command line of the first start: options are read from it again by every image. */
   argv: readonly string[];
+  /** Which build wrote this down (version.ts). */
+  build?: string | null;
   /** What they said last time, for when they cannot be read any more. */
   options: Options;
   /** The settings among them, to see which of them changed. */

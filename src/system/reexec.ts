@@ -3,7 +3,7 @@
  * read it, and execve itself.
  */
 import { closeSync, fstatSync, readSync, writeSync } from "node:fs";
-import type { Pid } from "../core/model.ts";
+import type { Launch, Pid } from "../core/model.ts";
 import type { Options } from "../options.ts";
 import { native } from "./native.ts";
 import { candidatesOf } from "./processes.ts";
@@ -11,8 +11,10 @@ import { hold, release, withHold, withoutHold } from "./signals.ts";
 
 /** What the check prints when all is well: a program that merely exits with 0 has proved nothing. */
 export const checkPassed = "einhorn can take over";
+/** Before it, a line that begins like this has what workers are to be started from. */
+const startsAhead = "workers start from ";
 /** The end of what a failed check wrote, for the answer. */
-const reasonBytesMax = 2000;
+const reasonCharsMax = 2000;
 
 /** `document` in a memory file, ready to be inherited. */
 export function writeDocument(document: unknown): number {
@@ -27,15 +29,17 @@ export function writeDocument(document: unknown): number {
   }
 }
 
-/** Reads the whole file from its beginning, wherever its offset is, and leaves it open. */
-export function readDocument(fd: number): unknown {
+export const readDocument = (fd: number): unknown => JSON.parse(readWhole(fd).toString());
+
+/** From the file's beginning, wherever its offset is; leaves it open. */
+function readWhole(fd: number): Buffer {
   const bytes = Buffer.alloc(fstatSync(fd).size);
   for (let at = 0; at < bytes.length; ) {
     const got = readSync(fd, bytes, at, bytes.length - at, at);
     if (got === 0) break;
     at += got;
   }
-  return JSON.parse(bytes.toString());
+  return bytes;
 }
 
 declare global {
@@ -89,13 +93,26 @@ export function startCheck(options: Options, document: unknown): Check {
   }
 }
 
-/** Null if the new image proved itself, else the reason in words. Closes the check's output. */
-export function judgeCheck(check: Check, code: number | null, signal: string | null): string | null {
-  const bytes = Buffer.alloc(Math.min(fstatSync(check.output).size, reasonBytesMax));
-  readSync(check.output, bytes, 0, bytes.length, Math.max(0, fstatSync(check.output).size - bytes.length));
+/** What a check that passed says. */
+export const verdict = (launch: Launch | null) =>
+  launch === null ? checkPassed : `${startsAhead}${JSON.stringify(launch)}\n${checkPassed}`;
+
+/** Why the new image cannot take over, in words, or null and what it said to start workers from. Closes the check's output. */
+export function judgeCheck(
+  check: Check,
+  code: number | null,
+  signal: string | null,
+): { reason: string | null; launch: Launch | null } {
+  const said = readWhole(check.output).toString().trim();
   closeSync(check.output);
-  const said = bytes.toString().trim();
-  if (code === 0 && said.endsWith(checkPassed)) return null;
+  if (code === 0 && said.endsWith(checkPassed)) {
+    const line = said.split("\n").findLast((line) => line.startsWith(startsAhead));
+    return { reason: null, launch: line === undefined ? null : JSON.parse(line.slice(startsAhead.length)) };
+  }
+  return { reason: whyNot(check, said.slice(-reasonCharsMax), code, signal), launch: null };
+}
+
+function whyNot(check: Check, said: string, code: number | null, signal: string | null): string {
   if (check.timedOut) return `\`${check.command}\` did not finish in time`;
   const end = code === null ? `was killed by ${signal}` : `exited with code ${code}`;
   const hint = code === 0 ? ", but what it runs is not einhorn; see --reexec-as" : "";

@@ -3,7 +3,7 @@
 import { readCommand } from "../../src/core/commands.ts";
 import { initialState } from "../../src/core/initial.ts";
 import { proveMsMax } from "../../src/core/life.ts";
-import type { Asker, Config, Effect, Event, Launch, Millis, Pid, State, Worker } from "../../src/core/model.ts";
+import type { About, Asker, Config, Effect, Event, Launch, Millis, Pid, State, Worker } from "../../src/core/model.ts";
 import { firstSteps, stepMs } from "../../src/core/reconcile.ts";
 import { step } from "../../src/core/step.ts";
 
@@ -31,7 +31,7 @@ export const plainConfig: Config = {
   verbosity: "info",
 };
 
-export const about = {
+export const about: About = {
   pid: 7,
   version: "1.0.0",
   commandName: null,
@@ -55,7 +55,7 @@ export class Pool {
   #nextPid = 100;
   #nextRequest = 1;
 
-  constructor(config: Partial<Config> = {}, more: Partial<typeof about> = {}) {
+  constructor(config: Partial<Config> = {}, more: Partial<About> = {}) {
     const facts = { ...about, ...more };
     this.state = initialState({ ...plainConfig, ...config }, facts, launch, 42);
     this.deliver({ kind: "booted", about: facts, launch });
@@ -117,7 +117,7 @@ export class Pool {
   /** An upgrade up to when its first workers have been started: those of a smooth one a moment apart. */
   upgrade(command = "upgrade", ...args: string[]): Asker {
     const asker = this.ask(command, ...args);
-    this.deliver({ kind: "checked", reason: null });
+    this.deliver({ kind: "checked", reason: null, launch: null });
     this.deliver({ kind: "reexeced", execMs: this.now, about, launch }).pass(firstSteps * stepMs);
     return asker;
   }

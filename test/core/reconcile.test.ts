@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import type { Asker, Config, Effect } from "../../src/core/model.ts";
 import { stepMs } from "../../src/core/reconcile.ts";
+import { step } from "../../src/core/step.ts";
 import { about, launch, Pool } from "./pool.ts";
 
 describe("starting", () => {
@@ -123,7 +125,7 @@ describe("respawning", () => {
     pool.die(100, { code: 42 });
     pool.die(101, { code: 42 });
     assert.match(pool.lastReply(asker)?.message ?? "", /einhorn is stopping/);
-    pool.deliver({ kind: "checked", reason: null });
+    pool.deliver({ kind: "checked", reason: null, launch: null });
     assert.equal(pool.state.handover, null);
     assert.ok(pool.take().some((effect) => effect.kind === "exit" && effect.code === 42));
   });
@@ -202,7 +204,7 @@ describe("a smooth upgrade", () => {
     const announced = () => pool.take().flatMap((it) => (it.kind === "announce" ? [it.state] : []));
     assert.deepEqual(announced(), ["RELOADING=1", "READY=1"]);
     pool.ask("reload");
-    pool.deliver({ kind: "checked", reason: null }).deliver({ kind: "exec-failed", reason: "test" });
+    pool.deliver({ kind: "checked", reason: null, launch: null }).deliver({ kind: "exec-failed", reason: "test" });
     assert.deepEqual(announced(), ["RELOADING=1", "READY=1"]);
   });
 
@@ -217,7 +219,7 @@ describe("a smooth upgrade", () => {
       const spawned = () => starts.push(pool.take().filter(({ kind }) => kind === "spawn").length);
       pool.take();
       pool.ask("upgrade");
-      pool.deliver({ kind: "checked", reason: null });
+      pool.deliver({ kind: "checked", reason: null, launch: null });
       pool.deliver({ kind: "reexeced", execMs: pool.now, about, launch });
       for (spawned(); pool.pids("starting").length < number; spawned()) pool.pass(stepMs);
       assert.equal(Math.max(...starts), most);
@@ -416,6 +418,70 @@ test("a fleet upgrade retires nobody before all new workers are ready, then ever
   assert.equal(pool.pids("told").length, 3);
 });
 
+describe("a fleet upgrade whose workers need not wait for the re-exec", () => {
+  /** With its check passed; `launch` is what the new image said to start from. */
+  function checked(command = "upgrade_fleet", config: Partial<Config> = {}): { pool: Pool; asker: Asker } {
+    const pool = new Pool({ number: 2, ...config }).ackAll();
+    pool.take();
+    const asker = pool.ask(command);
+    pool.deliver({ kind: "checked", reason: null, launch: { ...launch, cwd: "/next" } });
+    return { pool, asker };
+  }
+  const spawned = (pool: Pool) => pool.take().flatMap((it) => (it.kind === "spawn" ? [it.launch.cwd] : []));
+
+  test("starts them first, and goes on after it", () => {
+    const { pool, asker } = checked();
+    assert.deepEqual(spawned(pool), ["/next", "/next"]);
+    assert.equal(pool.state.handover?.phase, "executing");
+    pool.deliver({ kind: "reexeced", execMs: pool.now, about, launch });
+    assert.equal(pool.state.handover, null);
+    assert.deepEqual(spawned(pool), []);
+    pool.settle();
+    assert.deepEqual(pool.pids("told"), [100, 101]);
+    assert.equal(pool.lastReply(asker)?.error, false);
+    assert.equal(pool.state.generation, 1);
+  });
+
+  test("replaces the image when all that was ordered is started, and not before", () => {
+    const pool = new Pool({ number: 1 }).ackAll();
+    pool.ask("upgrade_fleet");
+    const { state, effects } = step(pool.state, { kind: "checked", reason: null, launch }, pool.now);
+    const [order] = effects.flatMap((it) => (it.kind === "spawn" ? [it] : []));
+    assert.equal(state.handover?.phase, "starting");
+    const after = step(state, { kind: "spawned", id: order?.id as number, pid: 500 }, pool.now);
+    assert.equal(after.state.handover?.phase, "executing");
+  });
+
+  test("goes on with the image that there is when execve fails", () => {
+    const { pool, asker } = checked();
+    pool.take();
+    pool.deliver({ kind: "exec-failed", reason: "E2BIG" });
+    const isSaid = (it: Effect) => it.kind === "log" && it.level === "error" && it.message.includes("E2BIG");
+    assert.ok(pool.take().some(isSaid));
+    pool.settle();
+    assert.equal(pool.lastReply(asker)?.error, false);
+    assert.deepEqual(pool.pids("told"), [100, 101]);
+  });
+
+  test("starts over when another is asked for before the re-exec, and answers both", () => {
+    const { pool, asker } = checked();
+    const second = pool.ask("upgrade_fleet");
+    pool.deliver({ kind: "reexeced", execMs: pool.now, about, launch }).settle();
+    assert.equal(pool.state.generation, 2);
+    for (const one of [asker, second]) assert.equal(pool.lastReply(one)?.error, false);
+  });
+
+  test("is no other for those that wait: a smooth one, and workers that a zygote forks", () => {
+    assert.deepEqual(spawned(checked("upgrade").pool), []);
+    const preload = { path: "app.py", active: true, reason: null };
+    const pool = new Pool({ number: 2 }, { preload }).ackAll();
+    pool.take();
+    pool.ask("upgrade_fleet");
+    pool.deliver({ kind: "checked", reason: null, launch });
+    assert.deepEqual(spawned(pool), []);
+  });
+});
+
 describe("stopping", () => {
   test("tells every worker, also one born later, and exits when the last is gone", () => {
     const pool = new Pool({ number: 2 });
@@ -455,7 +521,7 @@ describe("stopping", () => {
     const asker = pool.ask("upgrade");
     pool.deliver({ kind: "signal", signal: "SIGTERM" });
     assert.match(pool.lastReply(asker)?.message ?? "", /einhorn is stopping/);
-    pool.deliver({ kind: "checked", reason: null });
+    pool.deliver({ kind: "checked", reason: null, launch: null });
     assert.equal(pool.state.handover, null);
   });
 

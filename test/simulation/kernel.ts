@@ -96,13 +96,14 @@ export class Kernel {
     return acts;
   }
 
-  /** The port. Throws {code, syscall}; null: a zygote forks it, and tells later. */
+  /** The port. Throws {code, syscall}; null: a zygote forks it, or it waits for a later turn. */
   spawn(order: SpawnEffect): Pid | null {
     const { checks, chance, now } = this.#world;
     checks.spawning(order);
-    if (!this.preloads) return this.#start(order);
+    if (!this.preloads && !chance.oneIn(4)) return this.#start(order);
     // Now and then the zygote has to load first.
-    this.births.set(order.id, { order, at: now + chance.below(chance.oneIn(10) ? 5000 : 20) });
+    const laterMs = this.preloads ? (chance.oneIn(10) ? 5000 : 20) : 8;
+    this.births.set(order.id, { order, at: now + chance.below(laterMs) });
     return null;
   }
 

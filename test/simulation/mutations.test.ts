@@ -119,6 +119,12 @@ const mutations: readonly Mutation[] = [
     to: "if (worker === undefined) bury(",
   },
   {
+    name: "a re-exec that waited for starts never comes",
+    file: "core/rules/upgrading.ts",
+    from: '  set(turn, { handover: { ...handover, phase: "executing" } });\n',
+    to: "",
+  },
+  {
     name: "a check that a crash cut off is not run again",
     file: "core/crash.ts",
     from: '  turn.effects.push({ kind: "check" });\n',

@@ -17,6 +17,7 @@ const kinds = [
   "fault vfork EAGAIN, fault vfork ENOMEM, fault pipe2 EMFILE, fault execve ENOENT, fault execve of the next image, fault measure",
   "fault check cannot start, fault check fails, fault check hangs, fault kill: it is gone, worker killed, out of memory",
   "hostile ACK, hostile command, hostile flood, hostile hang-up within an answer, hostile nonsense, worker stops by itself",
+  "re-exec waits for starts",
 ];
 
 test(`${seeds} seeds pass; one that fails is replayed with npm run simulate -- SEED`, () => {

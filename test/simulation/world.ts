@@ -300,7 +300,7 @@ export class World {
   /** Early alarms, answers that nobody asked for, and how the zygote is. */
   #surprise(): void {
     const roll = this.chance.below(4);
-    if (roll === 0) this.deliver({ kind: "checked", reason: null });
+    if (roll === 0) this.deliver({ kind: "checked", reason: null, launch: this.#launchAhead() });
     else if (roll === 1) this.deliver({ kind: "signalled", id: 1, signal: "SIGUSR2" });
     else if (roll === 2 && this.kernel.preloads) {
       const progress = this.chance.pick(["loading", "active", "off"] as const);
@@ -408,7 +408,13 @@ export class World {
     if (this.#check === null) return;
     const { reason } = this.#check;
     this.#check = null;
-    this.deliver({ kind: "checked", reason });
+    this.deliver({ kind: "checked", reason, launch: reason === null ? this.#launchAhead() : null });
+    if (this.state.handover?.phase === "starting") this.tally.count("re-exec waits for starts");
+  }
+
+  /** The new image may be another einhorn, or have other options. */
+  #launchAhead(): Launch | null {
+    return this.chance.oneIn(2) ? this.#launch() : null;
   }
 
   #makePorts(): Ports {

@@ -29,6 +29,8 @@ export interface StartOptions {
   /** The Node that runs the master. Default: `node` of the PATH, the one a user has. */
   readonly node?: string;
   readonly cwd?: string;
+  /** The program. Default: the one in dist/. */
+  readonly einhorn?: string;
   /** A command that the master is started through, such as `["setpriv", "--reuid", "1000"]`. */
   readonly through?: readonly string[];
   /** What starting waits for: all workers ready (default), the command socket answering, or nothing. */
@@ -221,7 +223,7 @@ export async function startMaster(t: TestContext, options: StartOptions): Promis
   const command = [
     ...(options.through ?? []),
     nodeOf(options),
-    path.join(dist, "einhorn.cjs"),
+    options.einhorn ?? path.join(dist, "einhorn.cjs"),
     ...["-d", sockPath, ...(options.args ?? []), "--", ...options.program],
   ];
   const child = spawn(command[0] as string, command.slice(1), {

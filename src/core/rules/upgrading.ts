@@ -2,7 +2,7 @@
 
 import * as messages from "../messages.ts";
 import { census } from "../pool.ts";
-import { type Turn, wake } from "../turn.ts";
+import { set, type Turn, wake } from "../turn.ts";
 import { announce, canaryCount, failUpgrade, finishUpgrade, setUpgrade } from "../upgrade.ts";
 
 /** A new image that has not proved itself by then is not going to; the old one goes on. */
@@ -15,6 +15,13 @@ export function endHungCheck(turn: Turn): void {
   if (turn.now < dueAt) return wake(turn, dueAt);
   // The check's end comes back as `checked`, with the reason that the shell gives.
   turn.effects.push({ kind: "end-check" });
+}
+
+/** Workers that were started ahead of a re-exec have a pid by then: an order that is given and not carried out would end with this image. */
+export function executeWhenStarted(turn: Turn): void {
+  const { handover, workers } = turn.state;
+  if (handover?.phase !== "starting" || workers.some(({ phase }) => phase.kind === "spawning")) return;
+  set(turn, { handover: { ...handover, phase: "executing" } });
 }
 
 /** Watches the canaries, and fails an upgrade whose new workers die or that takes too long. */
