@@ -100,6 +100,11 @@ describe("house rules", () => {
     forbid(breaches, "use system/log.ts, or writeSync: libuv makes shared pipes non-blocking");
   });
 
+  test("nobody uses the global performance, which node loads at its first use", () => {
+    const breaches = sources.filter((file) => /\bperformance\./.test(code(file)));
+    forbid(breaches, "use now() of system/clock.ts: 3 ms in which a new image answers nobody");
+  });
+
   test("only main.ts and einhornsh end the process", () => {
     const breaches = sources.filter(
       (file) => file !== "src/main.ts" && !notTheMaster.test(file) && /process\.(exit|abort)\(/.test(code(file)),

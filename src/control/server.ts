@@ -158,7 +158,7 @@ export class CommandServer {
   #arrived({ fd, pid, uid }: Arrival): void {
     if (this.#connections.size >= this.#limits.connections) this.#makeRoom();
     // Asked now, since a short-lived helper of a worker may be gone when its line is read.
-    const at = performance.now();
+    const at = monotonicMs();
     // A flood comes from few processes, and looking at /proc is most of what a connection costs.
     if (pid !== this.#lastArrival.pid || at > this.#lastArrival.at + sameProcessMs) {
       this.#lastArrival = { pid, at, worker: this.#authority.workerOf(pid) };

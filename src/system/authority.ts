@@ -3,8 +3,8 @@
  * about itself. Identities come from the kernel (SO_PEERCRED, unix(7)), never from what a request says: in a container
  * an orphaned grandchild has getppid() == 1 == EINHORN_MASTER_PID and believes that it is a worker.
  */
-import { readFileSync } from "node:fs";
 import type { Pid } from "../core/model.ts";
+import { parentOf } from "./processes.ts";
 
 export interface Authority {
   /** Whether this user may give any command. */
@@ -28,14 +28,4 @@ export function createAuthority(o: { uid: number; isWorker(pid: Pid): boolean })
       return null;
     },
   };
-}
-
-/** The fourth field of /proc/PID/stat, proc(5). The second may contain anything, so count from its closing parenthesis. */
-function parentOf(pid: Pid): Pid | null {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
-    return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
-  } catch {
-    return null;
-  }
 }

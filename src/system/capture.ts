@@ -10,6 +10,7 @@ import { closeSync, fchownSync, fstatSync, readlinkSync } from "node:fs";
 import type { Native } from "../../native/einhorn-native.d.ts";
 import type { Pid } from "../core/model.ts";
 import { type CaptureState, type PipeState, part } from "./capture-state.ts";
+import { now } from "./clock.ts";
 import type { Change } from "./journal.ts";
 import { LastWords } from "./last-words.ts";
 import type { Outlet } from "./outlet.ts";
@@ -133,11 +134,11 @@ export class Capture {
 
   /** Before the master ends: what workers left in their pipes, as long as somebody reads it soon. */
   farewell(): void {
-    const giveUpAt = performance.now() + farewellMs;
+    const giveUpAt = now() + farewellMs;
     for (;;) {
       this.#writeRest();
       for (const pipe of [...this.#pipes.values()]) this.#pump(pipe, chunksAtDeath);
-      if ((this.#parked.size === 0 && this.#rest.length === 0) || performance.now() > giveUpAt) return;
+      if ((this.#parked.size === 0 && this.#rest.length === 0) || now() > giveUpAt) return;
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
       this.#parked.clear();
     }

@@ -115,6 +115,9 @@ export function parseStat(text: string): Stat | null {
 
 const statOf = (pid: Pid): Stat | null => parseStat(readOr(`/proc/${pid}/stat`, ""));
 
+/** Null for one that is gone. */
+export const parentOf = (pid: Pid): Pid | null => statOf(pid)?.parent ?? null;
+
 /**
  * Is `pid` the process `ancestor`, or a child of its, or theirs? False where the chain breaks: the asker, or one
  * between, is gone. A parent that is younger than its child is a pid that was used again: also false.
