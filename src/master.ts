@@ -97,10 +97,10 @@ export class Master {
       deliverSurely: (event) => this.#deliverSurely(event),
     });
     this.#checker = new Checker(options, deliver);
-    // An image that takes over answers first: nobody else does meanwhile.
-    const isBusy = shell.signals !== null;
+    // While an image takes over, nobody answers.
+    const areClientsWaiting = shell.signals !== null;
     const start = (order: SpawnOrder) => this.#execute(order);
-    this.#starts = new Starts({ state: () => this.#supervisor.state(), start, deliver, isBusy });
+    this.#starts = new Starts({ state: () => this.#supervisor.state(), start, deliver, areClientsWaiting });
     this.#reaper = new Reaper({
       state: () => this.#supervisor.state(),
       deliver,

@@ -51,6 +51,15 @@ async function ordered(master, strategy) {
   return tookNs / 1e6;
 }
 
+/** As the one of a re-exec: after a rest, and after the start of Node that proves the new image. */
+async function nodeStartAfterAnother() {
+  await sleep(1000);
+  await claimMemory();
+  await sleep(200);
+  nodeStart();
+  return nodeStart();
+}
+
 /** What the same start costs a C master: all at once. */
 async function startAll(peer) {
   await claimMemory();
@@ -111,7 +120,7 @@ export async function pace(context) {
   const ideal = `${rounds} boots and two starts of node`;
   const measured = await inTurn(
     context.quick ? 1 : 5,
-    { node: nodeStart, einhorn: () => upgraded(context.peers.einhorn) },
+    { node: nodeStartAfterAnother, einhorn: () => upgraded(context.peers.einhorn) },
     context.note,
   );
   const { node: starts = [], einhorn = [] } = measured;
@@ -147,10 +156,7 @@ export async function upgrade(context) {
   const measured = await inTurn(
     runs,
     {
-      node: async () => {
-        await claimMemory();
-        return { tookMs: nodeStart() };
-      },
+      node: nodeStartAfterAnother,
       C: () => startAll(context.peers["C posix_spawn loop"]),
       floor: () => disturbed(context.peers["C posix_spawn loop"]),
       smooth: () => upgraded(einhorn, "upgrade", ["--max-unacked", "10"], context.note),
@@ -163,8 +169,8 @@ export async function upgrade(context) {
   const pick = (name, read) => (measured[name] ?? []).map(read);
   const both = [...(measured.smooth ?? []), ...(measured.fleet ?? [])];
   const rounds = workers / 10;
-  const ideal = pick("node", ({ tookMs }) => rounds * bootMs + 2 * tookMs);
-  const nodeStarts = { "node -e 0": pick("node", (r) => r.tookMs) };
+  const ideal = pick("node", (ms) => rounds * bootMs + 2 * ms);
+  const nodeStarts = { "node -e 0": measured.node ?? [] };
   return [
     {
       title: `smooth upgrade of ${workers} workers, ${bootMs} ms boot, --max-unacked 10`,

@@ -10,6 +10,8 @@ import type { Checker } from "./checker.ts";
 
 /** How long orphans are counted before the core hears of them. */
 const orphansEveryMs = 100;
+/** Finding the counter takes half a millisecond, in which a new image's first worker, or clients that wait for its answer, would wait too. */
+const findOomCountAfterMs = 20;
 /** Reaped in one turn of the event loop. */
 const batch = 256;
 
@@ -24,7 +26,7 @@ export interface ReaperSettings {
 export class Reaper {
   readonly #settings: ReaperSettings;
   readonly #pace = new OrphanPace(() => this.reap());
-  readonly #oom = new OomCount(oomKills());
+  #oom: OomCount | null = null;
   #orphans = 0;
   #orphansDue: NodeJS.Timeout | null = null;
   #known: { workers: State["workers"] | null; check: Pid | null; pids: Int32Array } = {
@@ -35,6 +37,9 @@ export class Reaper {
 
   constructor(settings: ReaperSettings) {
     this.#settings = settings;
+    setTimeout(() => {
+      this.#oom = new OomCount(oomKills());
+    }, findOomCountAfterMs);
   }
 
   /** All in one drain, as signals coalesce (signal(7)); a thousand at once take several turns of the loop. */
@@ -48,7 +53,8 @@ export class Reaper {
       const worker = byPid(state(), exit.pid);
       if (worker === undefined) orphans += preload?.died(exit) ? 0 : 1;
       else {
-        const oom = exit.signal === "SIGKILL" && worker.phase.kind !== "killed" && this.#oom.claim(now());
+        const isKilled = exit.signal === "SIGKILL" && worker.phase.kind !== "killed";
+        const oom = isKilled && (this.#oom?.claim(now()) ?? false);
         deliver({ kind: "exited", ...exit, oom, lastWords: this.#settings.lastWords(exit.pid) });
       }
     }

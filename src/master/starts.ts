@@ -12,31 +12,34 @@ export type SpawnOrder = Omit<Parameters<Ports["processes"]["spawn"]>[0], "kind"
 
 /** After this much of a turn, what else is ordered waits for the next. */
 const turnMs = 4;
+/** A client that waited is accepted in one turn, and read and answered in the next. */
+const turnsToAnswer = 2;
 
 export interface StartsSettings {
   state(): State;
   /** Throws {code, syscall}. */
   start(order: SpawnOrder): Pid;
   deliver(...events: readonly Event[]): void;
-  /** There is something more urgent to do in this turn than to start anybody. */
-  isBusy: boolean;
+  /** Clients have waited for a while: they are answered before anybody is started. */
+  areClientsWaiting: boolean;
 }
 
 export class Starts {
   readonly #settings: StartsSettings;
   #waiting: SpawnOrder[] = [];
-  #spentMs: Millis;
+  #spentMs: Millis = 0;
   #isTurnCounted = false;
+  #turnsForOthers: number;
 
   constructor(settings: StartsSettings) {
     this.#settings = settings;
-    this.#spentMs = settings.isBusy ? turnMs : 0;
+    this.#turnsForOthers = settings.areClientsWaiting ? turnsToAnswer : 0;
   }
 
   /** Starts it now, or returns null: it is started in a later turn, and an event says how that went. */
   order(order: SpawnOrder): Pid | null {
     this.#countTurn();
-    if (this.#waiting.length === 0 && this.#spentMs < turnMs) return this.#start(order);
+    if (this.#turnsForOthers === 0 && this.#waiting.length === 0 && this.#spentMs < turnMs) return this.#start(order);
     this.#waiting.push(order);
     return null;
   }
@@ -54,6 +57,10 @@ export class Starts {
 
   #nextTurn(): void {
     this.#isTurnCounted = false;
+    if (this.#turnsForOthers > 0) {
+      this.#turnsForOthers -= 1;
+      return this.#countTurn();
+    }
     this.#spentMs = 0;
     const events: Event[] = [];
     const report = (event: Event) => events.push(event);

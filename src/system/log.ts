@@ -125,7 +125,7 @@ export class Log {
 
 /** At most maxLineBytes: strings that are too long are cut, then the fields left out. */
 function formatLine(format: "text" | "json", level: Level, message: string, fields: Fields): Buffer {
-  const time = new Date().toISOString();
+  const time = timestamp(new Date());
   const make = format === "json" ? jsonLine : textLine;
   for (const maxLength of [maxLineBytes, 1000, 250]) {
     const entries = Object.entries(fields).filter(([, value]) => value !== null);
@@ -137,6 +137,15 @@ function formatLine(format: "text" | "json", level: Level, message: string, fiel
   }
   return Buffer.from(`${make(time, level, shorten(message, 250), [])}\n`);
 }
+
+/** As toISOString() writes it, whose first use takes 0.4 ms; a new image has clients that wait, and a log line to write. */
+function timestamp(date: Date): string {
+  const day = [date.getUTCFullYear(), padded(date.getUTCMonth() + 1), padded(date.getUTCDate())];
+  const time = [date.getUTCHours(), date.getUTCMinutes(), date.getUTCSeconds()].map((number) => padded(number));
+  return `${day.join("-")}T${time.join(":")}.${padded(date.getUTCMilliseconds(), 3)}Z`;
+}
+
+const padded = (number: number, digits = 2) => String(number).padStart(digits, "0");
 
 function shorten(text: string, maxLength: number): string {
   return text.length <= maxLength ? text : `${text.slice(0, maxLength)}...`;
@@ -155,7 +164,8 @@ function textValue(value: string): string {
 
 /** Workers' words may be in a message: they must not forge a line or command the terminal. */
 function printable(text: string): string {
-  return text.replace(/\p{Cc}/gu, (char) => {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: \p{Cc} is the same, and takes V8 0.2 ms at its first use.
+  return text.replace(/[\0-\x1f\x7f-\x9f]/g, (char) => {
     const short = { "\n": "\\n", "\r": "\\r", "\t": "\\t" }[char];
     return short ?? `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`;
   });

@@ -12,7 +12,7 @@ const order = (id: number, generation = 0): SpawnOrder => ({
   launch: {} as SpawnOrder["launch"],
 });
 
-function starts(isBusy = false) {
+function starts(areClientsWaiting = false) {
   const began: number[] = [];
   const events: Event[] = [];
   const now = { mode: { kind: "running" }, generation: 0 } as State;
@@ -24,7 +24,7 @@ function starts(isBusy = false) {
       return 1000 + id;
     },
     deliver: (...list) => events.push(...list),
-    isBusy,
+    areClientsWaiting,
   });
   return { made, began, events, now };
 }
@@ -53,9 +53,13 @@ test("the loop turns before the last one is started", async () => {
   await until(() => began.length === 40);
 });
 
-test("an image that has more urgent things to do starts nobody in its first turn", async () => {
-  const { made, events } = starts(true);
+test("an image that takes over starts nobody before who waited can be accepted, read and answered", async () => {
+  const { made, began, events } = starts(true);
   assert.equal(made.order(order(1)), null);
+  for (let turn = 0; turn < 2; turn++) {
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.deepEqual(began, []);
+  }
   await until(() => events.length === 1);
   assert.deepEqual(events, [{ kind: "spawned", id: 1, pid: 1001 }]);
 });
@@ -80,7 +84,7 @@ test("an error of the kernel is an event", async () => {
       throw Object.assign(new Error("no"), { code: "EAGAIN", syscall: "clone" });
     },
     deliver: (...list) => events.push(...list),
-    isBusy: false,
+    areClientsWaiting: false,
   });
   made.order(order(0));
   assert.equal(made.order(order(1)), null);
