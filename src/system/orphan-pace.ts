@@ -1,14 +1,16 @@
 /**
  * How often PID 1 looks for dead orphans. One that dies now and then is reaped at once. When they come in a stream, waking
- * up for each costs far more than reaping it, so they are then collected every millisecond, and a worker that dies in the
+ * up for each costs far more than reaping it, so they are then collected every few milliseconds, and a worker that dies in the
  * midst of them is noticed that much later.
  */
 import type { Millis } from "../core/model.ts";
 
 /** Orphans closer together than this are a stream. */
 const streamGapMs = 10;
-/** A process that leaves orphans as fast as it can fork leaves some 10 in this time: few beside what a PID table holds. */
-const pauseMs = 1;
+/** A look is to find about so many: waking up costs as much as reaping ten, and they are few beside what a PID table holds. */
+const orphansPerLook = 20;
+const pauseMsMin = 1;
+const pauseMsMax = 4;
 
 export class OrphanPace {
   readonly #reap: () => void;
@@ -28,13 +30,18 @@ export class OrphanPace {
   /** After each look, with how many orphans it found. True: look once more, now with SIGCHLD told again. */
   again(orphans: number, at: Millis): boolean {
     const wasCrowded = this.#crowded;
-    this.#crowded = orphans > 0 && (wasCrowded || at - this.#lastAt < streamGapMs);
+    const sinceMs = at - this.#lastAt;
+    this.#crowded = orphans > 0 && (wasCrowded || sinceMs < streamGapMs);
     if (orphans > 0) this.#lastAt = at;
     if (this.#crowded) {
-      this.#timer ??= setTimeout(() => {
-        this.#timer = null;
-        this.#reap();
-      }, pauseMs);
+      const pauseMs = Math.round((orphansPerLook * sinceMs) / orphans);
+      this.#timer ??= setTimeout(
+        () => {
+          this.#timer = null;
+          this.#reap();
+        },
+        Math.min(pauseMsMax, Math.max(pauseMsMin, pauseMs)),
+      );
     }
     return wasCrowded && !this.#crowded;
   }

@@ -24,3 +24,21 @@ test("in a stream the next look comes by itself, however late, until one finds n
   assert.equal(pace.again(0, 60_004), true, "one more look, with SIGCHLD told again");
   assert.equal(pace.crowded, false);
 });
+
+test("in a stream a look comes when some twenty are dead, after one to four ms", (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  for (const { orphans, pauseMs } of [
+    { orphans: 400, pauseMs: 1 },
+    { orphans: 20, pauseMs: 2 },
+    { orphans: 1, pauseMs: 4 },
+  ]) {
+    let looks = 0;
+    const pace = new OrphanPace(() => looks++);
+    pace.again(1, 0);
+    pace.again(orphans, 2);
+    t.mock.timers.tick(pauseMs - 1);
+    assert.equal(looks, 0, `${orphans} in 2 ms`);
+    t.mock.timers.tick(1);
+    assert.equal(looks, 1, `${orphans} in 2 ms`);
+  }
+});
