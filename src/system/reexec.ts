@@ -105,11 +105,20 @@ export function judgeCheck(
 ): { reason: string | null; launch: Launch | null } {
   const said = readWhole(check.output).toString().trim();
   closeSync(check.output);
-  if (code === 0 && said.endsWith(checkPassed)) {
-    const line = said.split("\n").findLast((line) => line.startsWith(startsAhead));
-    return { reason: null, launch: line === undefined ? null : JSON.parse(line.slice(startsAhead.length)) };
-  }
+  if (code === 0 && said.endsWith(checkPassed)) return { reason: null, launch: launchIn(said) };
   return { reason: whyNot(check, said.slice(-reasonCharsMax), code, signal), launch: null };
+}
+
+/** Null where it said nothing of the kind, or nothing that can be read. */
+function launchIn(said: string): Launch | null {
+  const line = said.split("\n").findLast((text) => text.startsWith(startsAhead));
+  if (line === undefined) return null;
+  try {
+    const { argv, cwd, env } = JSON.parse(line.slice(startsAhead.length));
+    return Array.isArray(argv) && typeof cwd === "string" && typeof env === "object" && env ? { argv, cwd, env } : null;
+  } catch {
+    return null;
+  }
 }
 
 function whyNot(check: Check, said: string, code: number | null, signal: string | null): string {

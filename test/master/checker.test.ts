@@ -1,6 +1,8 @@
 /** The check of a new image ends like any child, and its verdict waits until the drain that found it is over. */
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
 import type { Event } from "../../src/core/model.ts";
 import { Checker } from "../../src/master/checker.ts";
 import { type Options, readInvocation } from "../../src/options.ts";
@@ -36,4 +38,31 @@ test("a check that cannot be started is a verdict too, and does not come within 
   await until(() => events.length > 0);
   const verdict = events.at(0);
   assert.ok(verdict?.kind === "checked" && verdict.reason?.includes("ENOENT"), JSON.stringify(verdict));
+});
+
+/** The verdict on a program that says `words` and ends well. */
+async function verdictOn(t: TestContext, words: string): Promise<Event | undefined> {
+  const folder = mkdtempSync("/tmp/einhorn-check-");
+  t.after(() => rmSync(folder, { recursive: true }));
+  const program = join(folder, "says");
+  writeFileSync(program, `#!/bin/sh\ncat <<'END'\n${words}\nEND\n`, { mode: 0o755 });
+  const events: Event[] = [];
+  const checker = new Checker(await optionsWith(program), (event) => events.push(event));
+  checker.start({});
+  assert.equal(checker.ended(await exitOf(checker.pid as number)), true);
+  await until(() => events.length > 0);
+  return events.at(0);
+}
+
+test("what workers may be started from is taken from a check that says so, and from no other", async (t) => {
+  const launch = { argv: ["server"], cwd: "/", env: { A: "1" } };
+  const passed = "einhorn can take over";
+  for (const [words, expected] of [
+    [passed, null],
+    [`workers start from ${JSON.stringify(launch)}\n${passed}`, launch],
+    [`workers start from nowhere\n${passed}`, null],
+    [`workers start from {"argv":"server"}\n${passed}`, null],
+  ] as const) {
+    assert.deepEqual(await verdictOn(t, words), { kind: "checked", reason: null, launch: expected }, words);
+  }
 });
