@@ -34,14 +34,12 @@ export class OrphanPace {
     this.#crowded = orphans > 0 && (wasCrowded || sinceMs < streamGapMs);
     if (orphans > 0) this.#lastAt = at;
     if (this.#crowded) {
-      const pauseMs = Math.round((orphansPerLook * sinceMs) / orphans);
-      this.#timer ??= setTimeout(
-        () => {
-          this.#timer = null;
-          this.#reap();
-        },
-        Math.min(pauseMsMax, Math.max(pauseMsMin, pauseMs)),
-      );
+      const dueMs = Math.round((orphansPerLook * sinceMs) / orphans);
+      const pauseMs = Math.min(pauseMsMax, Math.max(pauseMsMin, dueMs));
+      this.#timer ??= setTimeout(() => {
+        this.#timer = null;
+        this.#reap();
+      }, pauseMs);
     }
     return wasCrowded && !this.#crowded;
   }

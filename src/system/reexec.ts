@@ -10,9 +10,11 @@ import { candidatesOf } from "./processes.ts";
 import { hold, release, withHold, withoutHold } from "./signals.ts";
 
 /** What the check prints when all is well: a program that merely exits with 0 has proved nothing. */
-export const checkPassed = "einhorn can take over";
+const checkPassed = "einhorn can take over";
 /** Before it, a line that begins like this has what workers are to be started from. */
-const startsAhead = "workers start from ";
+const launchPrefix = "workers start from ";
+/** The end of what a check wrote that is looked at: its program may be any, and write without end. A launch beyond that waits. */
+const saidBytesMax = 1024 * 1024;
 /** The end of what a failed check wrote, for the answer. */
 const reasonCharsMax = 2000;
 
@@ -29,13 +31,15 @@ export function writeDocument(document: unknown): number {
   }
 }
 
-export const readDocument = (fd: number): unknown => JSON.parse(readWhole(fd).toString());
+export const readDocument = (fd: number): unknown => JSON.parse(readEnd(fd, Number.POSITIVE_INFINITY).toString());
 
-/** From the file's beginning, wherever its offset is; leaves it open. */
-function readWhole(fd: number): Buffer {
-  const bytes = Buffer.alloc(fstatSync(fd).size);
+/** The last `bytesMax` of the file, wherever its offset is; leaves it open. */
+function readEnd(fd: number, bytesMax: number): Buffer {
+  const { size } = fstatSync(fd);
+  const bytes = Buffer.alloc(Math.min(size, bytesMax));
+  const from = size - bytes.length;
   for (let at = 0; at < bytes.length; ) {
-    const got = readSync(fd, bytes, at, bytes.length - at, at);
+    const got = readSync(fd, bytes, at, bytes.length - at, from + at);
     if (got === 0) break;
     at += got;
   }
@@ -95,7 +99,7 @@ export function startCheck(options: Options, document: unknown): Check {
 
 /** What a check that passed says. */
 export const verdict = (launch: Launch | null) =>
-  launch === null ? checkPassed : `${startsAhead}${JSON.stringify(launch)}\n${checkPassed}`;
+  launch === null ? checkPassed : `${launchPrefix}${JSON.stringify(launch)}\n${checkPassed}`;
 
 /** Why the new image cannot take over, in words, or null and what it said to start workers from. Closes the check's output. */
 export function judgeCheck(
@@ -103,7 +107,7 @@ export function judgeCheck(
   code: number | null,
   signal: string | null,
 ): { reason: string | null; launch: Launch | null } {
-  const said = readWhole(check.output).toString().trim();
+  const said = readEnd(check.output, saidBytesMax).toString().trim();
   closeSync(check.output);
   if (code === 0 && said.endsWith(checkPassed)) return { reason: null, launch: launchIn(said) };
   return { reason: whyNot(check, said.slice(-reasonCharsMax), code, signal), launch: null };
@@ -111,10 +115,10 @@ export function judgeCheck(
 
 /** Null where it said nothing of the kind, or nothing that can be read. */
 function launchIn(said: string): Launch | null {
-  const line = said.split("\n").findLast((text) => text.startsWith(startsAhead));
+  const line = said.split("\n").findLast((text) => text.startsWith(launchPrefix));
   if (line === undefined) return null;
   try {
-    const { argv, cwd, env } = JSON.parse(line.slice(startsAhead.length));
+    const { argv, cwd, env } = JSON.parse(line.slice(launchPrefix.length));
     return Array.isArray(argv) && typeof cwd === "string" && typeof env === "object" && env ? { argv, cwd, env } : null;
   } catch {
     return null;

@@ -40,12 +40,12 @@ test("a check that cannot be started is a verdict too, and does not come within 
   assert.ok(verdict?.kind === "checked" && verdict.reason?.includes("ENOENT"), JSON.stringify(verdict));
 });
 
-/** The verdict on a program that says `words` and ends well. */
-async function verdictOn(t: TestContext, words: string): Promise<Event | undefined> {
+/** The verdict on a program that says what this script does, and ends well. */
+async function verdictOn(t: TestContext, script: string): Promise<Event | undefined> {
   const folder = mkdtempSync("/tmp/einhorn-check-");
   t.after(() => rmSync(folder, { recursive: true }));
   const program = join(folder, "says");
-  writeFileSync(program, `#!/bin/sh\ncat <<'END'\n${words}\nEND\n`, { mode: 0o755 });
+  writeFileSync(program, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
   const events: Event[] = [];
   const checker = new Checker(await optionsWith(program), (event) => events.push(event));
   checker.start({});
@@ -63,6 +63,15 @@ test("what workers may be started from is taken from a check that says so, and f
     [`workers start from nowhere\n${passed}`, null],
     [`workers start from {"argv":"server"}\n${passed}`, null],
   ] as const) {
-    assert.deepEqual(await verdictOn(t, words), { kind: "checked", reason: null, launch: expected }, words);
+    assert.deepEqual(
+      await verdictOn(t, `cat <<'END'\n${words}\nEND`),
+      { kind: "checked", reason: null, launch: expected },
+      words,
+    );
   }
+});
+
+test("a check that writes more than can be read has failed, and that is all", async (t) => {
+  const verdict = await verdictOn(t, "truncate -s 6G /proc/self/fd/1");
+  assert.ok(verdict?.kind === "checked" && verdict.reason?.includes("what it runs is not einhorn"), "the reason");
 });
